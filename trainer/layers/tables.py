@@ -1,0 +1,163 @@
+"""Embedding tables whose rows are spread over parameter servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+Initializer = Callable[[int, int, tuple[int, int]], tf.Tensor]
+"""(seed, first row, (rows, width)) -> the initial values of those rows."""
+
+BLOCK_ROWS = 65536
+"""Rows are drawn in blocks of this many, so that no server ever builds more than its shard and one block."""
+
+
+def normal(stddev: float) -> Initializer:
+    """Truncated normal values with mean 0; a row's values depend on the seed and its own block alone."""
+
+    def draw(seed: int, first: int, shape: tuple[int, int]) -> tf.Tensor:
+        return tf.random.stateless_truncated_normal(shape, seed=(seed, first), stddev=stddev)
+
+    return draw
+
+
+def uniform(limit: float) -> Initializer:
+    """Values uniform in [-limit, limit)."""
+
+    def draw(seed: int, first: int, shape: tuple[int, int]) -> tf.Tensor:
+        return tf.random.stateless_uniform(shape, seed=(seed, first), minval=-limit, maxval=limit)
+
+    return draw
+
+
+def zeros() -> Initializer:
+    """All zeros."""
+    return lambda seed, first, shape: tf.zeros(shape)
+
+
+class EmbeddingTable:
+    """A (rows, width) float32 matrix cut into one variable per parameter server.
+
+    Row i is row i // n of shard i % n, so neighbouring ids (in most logs the popular ones) fall on different
+    servers. Initial values depend on the seed and the row, not on the number of shards.
+
+    Args:
+      name: unique among a model's tables; names the table's files in a checkpoint.
+      rows, width: shape of the logical matrix.
+      initializer: see ``normal``, ``uniform``, ``zeros``.
+      seed: of the initial values.
+      devices: one device a shard; ``(None,)`` keeps the whole table where the caller runs.
+      trainable: a frozen table takes no gradient and has no optimizer slots.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rows: int,
+        width: int,
+        initializer: Initializer,
+        seed: int = 0,
+        devices: Sequence[str | None] = (None,),
+        trainable: bool = True,
+    ) -> None:
+        if rows < len(devices):
+            raise ValueError(f"table {name!r}: rows must be at least the number of shards ({len(devices)}), got {rows}")
+        if width < 1:
+            raise ValueError(f"table {name!r}: width must be positive, got {width}")
+        self.name, self.rows, self.width, self.trainable = name, rows, width, trainable
+        self.devices = tuple(devices)
+        self.shards = self._allocate(name)
+        self.slots: dict[str, list[tf.Variable]] = {}
+        for first in range(0, rows, BLOCK_ROWS):
+            count = min(BLOCK_ROWS, rows - first)
+            for k, (device, shard) in enumerate(zip(self.devices, self.shards, strict=True)):
+                offset = (k - first) % len(self.shards)
+                with tf.device(device):
+                    values = initializer(seed, first, (count, width))[offset :: len(self.shards)]
+                    _write(shard, (first + offset) // len(self.shards), values)
+
+    def _allocate(self, name: str) -> list[tf.Variable]:
+        n, shards = len(self.devices), []
+        for k, device in enumerate(self.devices):
+            with tf.device(device):
+                shape = ((self.rows - k + n - 1) // n, self.width)
+                shards.append(tf.Variable(tf.zeros(shape), trainable=False, name=f"{name}_{k}"))
+        return shards
+
+    def add_slot(self, name: str, initial: float) -> None:
+        """Gives the optimizer a variable of the table's shape beside every shard."""
+        if name in self.slots:
+            raise ValueError(f"table {self.name!r} already has a slot {name!r}")
+        self.slots[name] = []
+        for k, (device, shard) in enumerate(zip(self.devices, self.shards, strict=True)):
+            with tf.device(device):
+                value = tf.fill(tf.shape(shard), tf.constant(initial, tf.float32))
+                self.slots[name].append(tf.Variable(value, trainable=False, name=f"{self.name}_{name}_{k}"))
+
+    def split(self, ids: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """ids (u,) -> for each shard, its local row numbers and their places in ``ids``."""
+        n = len(self.shards)
+        if n == 1:
+            return [ids], [tf.range(tf.size(ids))]
+        owner = tf.cast(ids % n, tf.int32)
+        return (
+            tf.dynamic_partition(ids // n, owner, n),
+            tf.dynamic_partition(tf.range(tf.size(ids)), owner, n),
+        )
+
+    def lookup(self, ids: tf.Tensor) -> tf.Tensor:
+        """Rows (u, width) of ids (u,): one gather a shard, run where the shard lives."""
+        local, places = self.split(ids)
+        rows = [tf.gather(s, i) for s, i in zip(self.shards, local, strict=True)]
+        return rows[0] if len(rows) == 1 else tf.dynamic_stitch(places, rows)
+
+    def join(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Shards' values -> the logical matrix (rows, width)."""
+        if len(parts) == 1:
+            return parts[0]
+        longest = parts[0].shape[0]
+        padded = [tf.pad(p, ((0, longest - p.shape[0]), (0, 0))) for p in parts]
+        return tf.reshape(tf.stack(padded, axis=1), (-1, self.width))[: self.rows]
+
+    def whole(self) -> tf.Tensor:
+        """The logical matrix (rows, width)."""
+        return self.join([tf.identity(s) for s in self.shards])
+
+    def assign(self, matrix: np.ndarray) -> None:
+        """Sets every row from ``matrix`` (rows, width)."""
+        if matrix.shape != (self.rows, self.width):
+            raise ValueError(f"table {self.name!r}: expected {(self.rows, self.width)}, got {matrix.shape}")
+        self.load(self.shards, lambda start, stop: matrix[start:stop])
+
+    def load(self, variables: list[tf.Variable], read: Callable[[int, int], np.ndarray]) -> None:
+        """Fills ``variables`` (the shards, or one slot's) from ``read(start, stop)``, a block of rows at a time."""
+        n = len(variables)
+        for first in range(0, self.rows, BLOCK_ROWS):
+            block = np.asarray(read(first, min(first + BLOCK_ROWS, self.rows)), np.float32)
+            for k, variable in enumerate(variables):
+                offset = (k - first) % n
+                with tf.device(self.devices[k]):
+                    _write(variable, (first + offset) // n, tf.constant(block[offset::n]))
+
+    def blocks(self, variables: list[tf.Variable]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields (first row, values) in logical order, one block in memory at a time."""
+        n = len(variables)
+        for first in range(0, self.rows, BLOCK_ROWS):
+            stop = min(first + BLOCK_ROWS, self.rows)
+            block = np.empty((stop - first, self.width), np.float32)
+            for k, variable in enumerate(variables):
+                offset = (k - first) % n
+                start = (first + offset) // n
+                count = len(range(offset, stop - first, n))
+                block[offset::n] = variable[start : start + count].numpy()
+            yield first, block
+
+
+def _write(variable: tf.Variable, start: int, values: tf.Tensor) -> None:
+    stop = start + values.shape[0]
+    if start == 0 and stop == variable.shape[0]:
+        variable.assign(values)
+    else:
+        variable[start:stop].assign(values)
