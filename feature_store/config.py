@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from feature_store.checks import above, at_least, one_of, require
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -23,17 +25,38 @@ class DataConfig:
     max_bad_share: float = 0.01  # more dead letters than this share of a table fails the job
     max_future_seconds: float = 86400.0  # an event later than now + this is a dead letter
 
+    def __post_init__(self) -> None:
+        one_of("reader", self.reader, ("movielens_100k", "movielens_1m", "amazon", "tables"))
+        one_of("time_unit", self.time_unit, ("s", "ms", "us"))
+        require(0 <= self.max_bad_share <= 1, "max_bad_share", "must be from 0 to 1", self.max_bad_share)
+        at_least("max_future_seconds", self.max_future_seconds, 0)
+        known = set(self.columns) <= {"users", "items", "events"}
+        require(known, "columns", "may name only the tables users, items, events", self.columns)
+        if self.reader == "tables":
+            require(bool(self.events), "events", "must name a file where reader is 'tables'", self.events)
+        elif self.reader != "movielens_100k":
+            require(bool(self.path), "path", f"must be given where reader is {self.reader!r}", self.path)
+
 
 @dataclass(frozen=True)
 class OnlineStoreConfig:
     kind: str = "sqlite"  # sqlite | redis
     connection: str = ""  # redis: "host:port[,key=value]"
 
+    def __post_init__(self) -> None:
+        one_of("kind", self.kind, ("sqlite", "redis"))
+        if self.kind == "redis":
+            rule = "must be given where kind is 'redis'"
+            require(bool(self.connection), "connection", rule, self.connection)
+
 
 @dataclass(frozen=True)
 class FeatureConfig:
     history_length: int = 50  # L: newest events kept in the user_history feature
     online: OnlineStoreConfig = field(default_factory=OnlineStoreConfig)
+
+    def __post_init__(self) -> None:
+        at_least("history_length", self.history_length, 2)
 
 
 @dataclass(frozen=True)
@@ -43,3 +66,11 @@ class ExampleConfig:
     test_quantile: float = 0.9
     windows: str = "last"  # training rows per user: last (newest L + 1 events) | all
     shards: int = 8  # TFRecord shards of the training split
+
+    def __post_init__(self) -> None:
+        one_of("split", self.split, ("leave_one_out", "global_time"))
+        one_of("windows", self.windows, ("last", "all"))
+        at_least("shards", self.shards, 1)
+        above("valid_quantile", self.valid_quantile, 0)
+        above("test_quantile", self.test_quantile, self.valid_quantile)
+        require(self.test_quantile < 1, "test_quantile", "must be below 1", self.test_quantile)

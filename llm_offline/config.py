@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from feature_store.checks import at_least, one_of
+
 
 @dataclass(frozen=True)
 class EmbedConfig:
@@ -17,3 +19,10 @@ class EmbedConfig:
     batch_tokens: int = 2048  # padded tokens a batch
     template: str = "{title}. {categories}"  # over the item's columns
     normalize: bool = True
+
+    def __post_init__(self) -> None:
+        one_of("pooling", self.pooling, ("mean", "last", "eos"))
+        one_of("dtype", self.dtype, ("float32", "bfloat16"))
+        at_least("layers", self.layers, 0)
+        at_least("max_tokens", self.max_tokens, 1)
+        at_least("batch_tokens", self.batch_tokens, self.max_tokens)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from feature_store.checks import above, at_least, one_of, require
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -18,11 +20,23 @@ class ModelConfig:
     knowledge: str = ""  # "item_text": add a projection of the item-text vectors; "" is ids only
     knowledge_width: int = 128  # the vectors are cut to this many principal components
 
+    def __post_init__(self) -> None:
+        one_of("kind", self.kind, ("sasrec",))
+        for name in ("d", "blocks", "heads", "max_length", "knowledge_width"):
+            at_least(name, getattr(self, name), 1)
+        require(self.d % self.heads == 0, "heads", f"must divide d ({self.d})", self.heads)
+        require(0 <= self.dropout < 1, "dropout", "must be at least 0 and below 1", self.dropout)
+        one_of("knowledge", self.knowledge, ("", "item_text"))
+
 
 @dataclass(frozen=True)
 class LossConfig:
     kind: str = "softmax"  # softmax | sampled_softmax | in_batch | bce
     negatives: int = 512  # sampled_softmax
+
+    def __post_init__(self) -> None:
+        one_of("kind", self.kind, ("softmax", "sampled_softmax", "in_batch", "bce"))
+        at_least("negatives", self.negatives, 1)
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,11 @@ class OptimizerConfig:
     kind: str = "adam"  # sgd | adagrad | adam | lazy_adam
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        one_of("kind", self.kind, ("sgd", "adagrad", "adam", "lazy_adam"))
+        above("learning_rate", self.learning_rate, 0)
+        at_least("weight_decay", self.weight_decay, 0)
 
 
 @dataclass(frozen=True)
@@ -47,6 +66,12 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
+    def __post_init__(self) -> None:
+        counts = ("batch", "epochs", "steps_per_schedule", "validate_every", "checkpoint_every")
+        for name in (*counts, "keep_checkpoints"):
+            at_least(name, getattr(self, name), 1)
+        at_least("patience", self.patience, 0)
+
 
 @dataclass(frozen=True)
 class EvaluateConfig:
@@ -54,8 +79,18 @@ class EvaluateConfig:
     bootstrap: int = 1000  # resamples of users for the intervals and the paired test
     batch: int = 1024
 
+    def __post_init__(self) -> None:
+        require(bool(self.cutoffs), "cutoffs", "must hold at least one cut-off", self.cutoffs)
+        at_least("cutoffs", min(self.cutoffs), 1)
+        at_least("bootstrap", self.bootstrap, 1)
+        at_least("batch", self.batch, 1)
+
 
 @dataclass(frozen=True)
 class ExportConfig:
     top_k: int = 20
     warmup_requests: int = 8
+
+    def __post_init__(self) -> None:
+        at_least("top_k", self.top_k, 1)
+        at_least("warmup_requests", self.warmup_requests, 0)

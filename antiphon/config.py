@@ -1,0 +1,185 @@
+"""One run's whole configuration: the rooms' config dataclasses, read strictly from YAML.
+
+    config = load("configs/demo.yaml", ["train.batch=256", "variants.ids.model.d=32"])
+
+Every field is checked against its dataclass: an unknown name, a wrong type or a value out of range is a
+`ConfigError` that names the file, the field, the rule and the value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from antiphon.parse import ConfigError, Override, convert, join, reject_unknown
+from antiphon.strict_yaml import parse_yaml
+from beam_jobs.options import BeamConfig
+from feature_store.checks import require
+from feature_store.config import DataConfig, ExampleConfig, FeatureConfig
+from llm_offline.config import EmbedConfig
+from serving.config import ServeConfig
+from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run: its name, and what each stage is to do.
+
+    `variants` are the models to train and compare. In YAML each one gives only what it changes of the `train`
+    section; here each is a whole `TrainConfig`. Without that section there is one variant, named "model".
+    The first is the baseline of every comparison.
+    """
+
+    name: str
+    runs: str = "runs"  # folder of run folders
+    data: DataConfig = field(default_factory=DataConfig)
+    beam: BeamConfig = field(default_factory=BeamConfig)
+    embed: EmbedConfig = field(default_factory=EmbedConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    examples: ExampleConfig = field(default_factory=ExampleConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    variants: dict[str, TrainConfig] = field(default_factory=dict)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
+
+    def __post_init__(self) -> None:
+        if not self.variants:
+            object.__setattr__(self, "variants", {"model": self.train})
+        for name in (self.name, *self.variants):
+            rule = "must start with a letter or digit and hold only letters, digits, '_', '.', '-'"
+            require(NAME.fullmatch(name) is not None, "a name", rule, name)
+        for name, train in self.variants.items():
+            limit = self.features.history_length
+            require(train.model.max_length <= limit, f"variants.{name}.model.max_length",
+                    f"must be at most features.history_length ({limit}), all that an example holds",
+                    train.model.max_length)
+
+    @property
+    def folder(self) -> Path:
+        """Where everything this run makes lies."""
+        return Path(self.runs) / self.name
+
+    @property
+    def uses_knowledge(self) -> bool:
+        """Whether some variant needs the items' text to be embedded."""
+        return any(train.model.knowledge for train in self.variants.values())
+
+
+def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """The config in `path`, with each override "a.b=value" put over it.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a field in it does not keep its rule.
+    """
+    tree = _read(Path(path))
+    for text in overrides:
+        _override(tree, text)
+    try:
+        tree = _expand(tree, "")
+        reject_unknown(tree, Config, "")
+        train = _mapping(tree.get("train"), "train")
+        convert(train, TrainConfig, "train")  # first, so that its faults are told under its own name
+        variants = {
+            str(name): convert(
+                _merge(train, _mapping(changes, f"variants.{name}")), TrainConfig, f"variants.{name}")
+            for name, changes in _mapping(tree.get("variants"), "variants").items()
+        }
+        rest = {key: value for key, value in tree.items() if key != "variants"}
+        return convert(rest, Config, "", variants=variants)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def dump(config: Config) -> str:
+    """`config` as YAML that `load` reads back to an equal config."""
+    return yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tree = parse_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        found = sorted(str(file) for file in path.parent.glob("*.yaml"))
+        there = f"; there is {', '.join(found)}" if found else ""
+        raise ConfigError(f"{path}: there is no such file{there}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: must hold a mapping of sections, received {type(tree).__name__}")
+    return tree
+
+
+def _override(tree: dict[str, Any], text: str) -> None:
+    """Set one "a.b=value" in the tree; its value is read as the type of the field it lands on."""
+    field_path, equals, value = text.partition("=")
+    names = field_path.strip().split(".")
+    if not equals or not all(names):
+        raise ConfigError(f"--set {text}: must read section.field=value")
+    for name in names[:-1]:
+        branch = tree.get(name)
+        if branch is not None and not isinstance(branch, dict):
+            raise ConfigError(f"--set {text}: {name} holds a value, not a section")
+        if branch is None:  # the section is missing, or named and left empty
+            tree[name] = branch = {}
+        tree = branch
+    tree[names[-1]] = Override(value)
+
+
+def _mapping(value: Any, path: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: must be a mapping, received {value!r}")
+    return value
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def _expand(value: Any, path: str) -> Any:
+    """Put environment variables into strings: ${NAME}, or ${NAME:-default} where it is unset or empty."""
+    if isinstance(value, dict):
+        return {key: _expand(item, join(path, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        found = os.environ.get(name) or default
+        if found is None:
+            raise ConfigError(f"{path}: needs the environment variable {name}, which is not set: {value!r}")
+        return found
+
+    return type(value)(_VARIABLE.sub(replace, value))

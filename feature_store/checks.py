@@ -1,0 +1,23 @@
+"""Checks that every config makes of its values: each names the argument, the rule and the value received."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def require(ok: bool, name: str, rule: str, value: object) -> None:
+    """Raise ValueError "`name` `rule`, received `value`" unless `ok`."""
+    if not ok:
+        raise ValueError(f"{name} {rule}, received {value!r}")
+
+
+def at_least(name: str, value: float, low: float) -> None:
+    require(value >= low, name, f"must be at least {low:g}", value)
+
+
+def above(name: str, value: float, low: float) -> None:
+    require(value > low, name, f"must be above {low:g}", value)
+
+
+def one_of(name: str, value: str, choices: Sequence[str]) -> None:
+    require(value in choices, name, f"must be one of {', '.join(map(repr, choices))}", value)

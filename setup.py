@@ -1,0 +1,56 @@
+"""Install Antiphon: `pip install -c constraints.txt -e .[dev,redis]`, or `make` which does it all."""
+
+from setuptools import find_packages, setup
+
+ROOMS = ["antiphon", "feature_store", "llm_offline", "beam_jobs", "trainer", "serving", "benchmarks"]
+
+setup(
+    name="antiphon",
+    version="0.1.0",
+    description="A large language model and a recommender, trained together",
+    python_requires=">=3.11,<3.12",
+    packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
+    install_requires=[
+        "apache-beam==2.77.0",
+        "duckdb==2.0.0",
+        "feast[duckdb]==0.67.0",
+        "gguf==0.19.0",
+        "grpcio",
+        "matplotlib",
+        "numpy==2.4.6",
+        "pandas",
+        "protobuf==6.33.6",
+        "psutil",
+        "pyarrow==25.0.1",
+        "PyYAML",
+        "safetensors",
+        "scikit-learn",
+        "scipy",
+        "sentence-transformers==6.2.0",
+        "tensorboard==2.21.0",
+        "tensorflow==2.21.0",
+        "tensorflow-recommenders==0.7.7",
+        "tensorflow-serving-api==2.21.0",
+        "tf-keras==2.21.0",
+        "torch==2.13.0",
+        "tqdm",
+        "transformers==5.23.0",
+        "zstandard",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]==2.21.0"],
+        "redis": ["feast[redis]==0.67.0"],
+        "flink": ["apache-beam==2.77.0"],  # the Flink runner is part of Beam; Java is the cluster's
+        "dask": ["apache-beam[dask]==2.77.0"],
+        "dev": [
+            "apache-beam[dask]==2.77.0",
+            "hypothesis",
+            "import-linter",
+            "jsonschema",
+            "pytest",
+            "requests",
+            "ruff",
+        ],
+    },
+    entry_points={"console_scripts": ["antiphon=antiphon.cli:main"]},
+)
