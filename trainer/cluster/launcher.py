@@ -1,6 +1,6 @@
 """A cluster on this machine: parameter servers and workers as operating-system processes of their own.
 
-TensorFlow is not imported here, so that a command line can start the servers while it loads TensorFlow itself.
+TensorFlow is not imported here, so that a command line can start the servers while it loads TensorFlow.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ClusterSize:
         for part in text.split(","):
             match = re.fullmatch(r"\s*(ps|workers)\s*=\s*(\d+)\s*", part)
             if not match:
-                raise ValueError(f'cluster: expected "ps=<count>,workers=<count>", got {part.strip()!r} in {text!r}')
+                raise ValueError(f'cluster: expected "ps=2,workers=2" or the like, got {part!r} in {text!r}')
             role, count = match.groups()
             if role in counts:
                 raise ValueError(f"cluster: {role} is given twice in {text!r}")
@@ -63,13 +63,13 @@ class LocalCluster:
         with LocalCluster(ClusterSize(ps=2, workers=2), logs=run / "logs") as servers:
             cluster = strategy.connect(servers.tf_config)
 
-    The servers end with the `with` block, with the interpreter, and with this process however it dies, SIGKILL
-    included: each watches its parent. Start it from the main thread.
+    The servers end with the ``with`` block, with the interpreter, and with this process however it dies,
+    SIGKILL included: each watches its parent. Start it from the main thread.
 
     Args:
         size: how many servers of each role.
-        logs: folder of the servers' logs, `<role>-<index>.log`.
-        threads: threads in which one worker computes; by default the machine's cores shared among the workers.
+        logs: folder of the servers' logs, ``<role>-<index>.log``.
+        threads: threads in which one server computes; by default the cores, shared among the workers.
         timeout: seconds until every server must accept connections.
 
     Raises:
@@ -115,7 +115,9 @@ class LocalCluster:
         """Raises ClusterError, with the end of its log, when a server has died."""
         for name, server in self._servers.items():
             if server.poll() is not None:
-                raise ClusterError(f"{name} ended with code {server.returncode}; the end of its log:\n{self._tail(name)}")
+                raise ClusterError(
+                    f"{name} ended with code {server.returncode}; the end of its log:\n{self._tail(name)}"
+                )
 
     def stop(self) -> None:
         """Ends every server: SIGTERM, then SIGKILL after five seconds. Calling it again does nothing."""
@@ -148,6 +150,7 @@ class LocalCluster:
         environment = {
             **os.environ,
             "TF_CONFIG": json.dumps({"cluster": self._spec, "task": {"type": role, "index": index}}),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *_python_path()]),
             PARENT: str(os.getpid()),
         }
         if role == "ps":
@@ -159,7 +162,6 @@ class LocalCluster:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                cwd=Path(__file__).parents[2],
                 start_new_session=True,  # Ctrl-C reaches the coordinator alone, which then ends them in order
             )
 
@@ -172,7 +174,11 @@ class LocalCluster:
 
     def _wait_until_accepting(self) -> None:
         end = time.monotonic() + self._timeout
-        waiting = {f"{role}-{i}": address for role in ("ps", "worker") for i, address in enumerate(self._spec[role])}
+        waiting = {
+            f"{role}-{index}": address
+            for role in ("ps", "worker")
+            for index, address in enumerate(self._spec[role])
+        }
         while waiting:
             self.check()
             for name, address in list(waiting.items()):
@@ -192,3 +198,7 @@ class LocalCluster:
 
     def _tail(self, name: str) -> str:
         return (self._logs / f"{name}.log").read_bytes()[-_LOG_TAIL:].decode(errors="replace")
+
+
+def _python_path() -> list[str]:
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]

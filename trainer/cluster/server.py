@@ -43,8 +43,8 @@ def serve(tf_config: dict, threads: int | None = None) -> None:
 
     options = tf.compat.v1.ConfigProto()
     options.intra_op_parallelism_threads = threads or 0
-    # An operation that waits for another server holds a thread meanwhile: with few cores the default could deadlock.
-    options.inter_op_parallelism_threads = max(4, os.cpu_count() or 1, _others(tf_config["cluster"], role) + 1)
+    # An operation that waits for another server holds a thread: with few cores the default could deadlock.
+    options.inter_op_parallelism_threads = max(4, os.cpu_count() or 1, _peers(tf_config["cluster"], role) + 1)
     server = tf.distribute.Server(
         tf.train.ClusterSpec(tf_config["cluster"]), role, index, protocol="grpc", config=options
     )
@@ -56,7 +56,7 @@ def serve(tf_config: dict, threads: int | None = None) -> None:
     os._exit(0)  # the runtime has no clean end while clients are connected
 
 
-def _others(cluster: dict[str, list[str]], role: str) -> int:
+def _peers(cluster: dict[str, list[str]], role: str) -> int:
     return len(cluster["worker" if role == "ps" else "ps"])
 
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import tensorflow as tf
 
 
 class ParameterServerLost(RuntimeError):
-    """A parameter server is gone, and with it its share of the parameters: restart the cluster and restore."""
+    """A parameter server is gone, and its share of the parameters with it."""
 
 
 class Result(Protocol):
@@ -52,8 +54,8 @@ class InProcess:
 class Cluster:
     """The coordinator's view of a parameter-server cluster.
 
-    A call whose worker is lost runs again on another worker, or on the same one when it is back. A lost parameter
-    server raises ParameterServerLost from `schedule`, `join` or `fetch`.
+    A call whose worker is lost runs again on another worker, or on the same one when it is back. A lost
+    parameter server raises ParameterServerLost from ``schedule``, ``join`` or ``fetch``.
     """
 
     def __init__(self, coordinator: tf.distribute.coordinator.ClusterCoordinator, spec: tf.train.ClusterSpec):
@@ -64,7 +66,7 @@ class Cluster:
         self.workers = spec.num_tasks("worker")
 
     def schedule(self, function: Callable, args: Sequence = ()) -> Result:
-        """Queues `function(*args)`, a tf.function, for the next free worker; blocks while 256 calls are queued."""
+        """Queues ``function(*args)``, a tf.function, for the next free worker; blocks on a full queue."""
         with _named_loss():
             return _Remote(self.coordinator.schedule(function, args=tuple(args)))
 
@@ -125,15 +127,15 @@ class _Remote:
             return self._value.fetch()
 
 
-class _named_loss:
+@contextmanager
+def _named_loss() -> Iterator[None]:
     """Turns TensorFlow's error for a lost parameter server into one that says which and what to do."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type | None, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, tf.errors.UnavailableError) and "/job:ps" in str(error):
-            lost = str(error).split("/job:ps", 1)[1].split("/task:", 1)[1]
-            index = "".join(c for c in lost.split(" ", 1)[0] if c.isdigit())[:4]
-            raise ParameterServerLost(
-                f"parameter server {index} does not answer; restart the cluster and resume from the last checkpoint"
-            ) from error
+    try:
+        yield
+    except tf.errors.UnavailableError as error:
+        lost = re.search(r"/job:ps/replica:0/task:(\d+)", str(error))
+        if not lost:
+            raise
+        raise ParameterServerLost(
+            f"parameter server {lost[1]} does not answer: restart the cluster and resume from a checkpoint"
+        ) from error

@@ -1,9 +1,9 @@
 """Which records are trained on next: the coordinator's queue over the shards of one training split.
 
-TensorFlow gives a parameter-server worker no index and no visitation guarantee, so the coordinator owns the data's
-order. It hands out units of work, each a few ranges of records that the worker reads by itself; a unit that a lost
-worker did not finish is simply run again. The order is a pure function of (seed, epoch), so a position inside an
-epoch is the set of units that are done.
+TensorFlow gives a parameter-server worker no index and no visitation guarantee, so the coordinator owns the
+order of the data. It hands out units of work, each a few ranges of records that the worker reads by itself; a
+unit that a lost worker did not finish is simply run again. The order is a pure function of (seed, epoch), so
+a position inside an epoch is the set of units that are done.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class WorkUnit:
-    """The records of one scheduled call. `seed` is the unit's own: it shuffles the records and draws the dropout."""
+    """The records of one scheduled call. ``seed`` is the unit's own, for its shuffle and its dropout."""
 
     epoch: int
     index: int  # its place in the epoch's order
@@ -45,7 +45,7 @@ class WorkUnit:
         return sum(piece.count for piece in self.pieces)
 
     def arguments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Files (P,) of bytes, first records (P,), counts (P,) and the seed (2,), to pass to a scheduled function."""
+        """What a scheduled function takes: files (P,), first records (P,), counts (P,) and the seed (2,)."""
         files = np.array([piece.file.encode() for piece in self.pieces])
         firsts = np.array([piece.first for piece in self.pieces], np.int64)
         counts = np.array([piece.count for piece in self.pieces], np.int64)
@@ -53,14 +53,14 @@ class WorkUnit:
 
 
 class WorkQueue:
-    """Hands out every record of `shards` exactly once an epoch, in units of `records_per_unit` (the last is shorter).
+    """Hands out every record of ``shards`` exactly once an epoch, ``records_per_unit`` at a time.
 
-    In each epoch the shards come in a new order, and each is read from a new random place to its end and then from
-    its start, so that the same records do not meet in the same unit again. Within a unit it is the reader who
-    shuffles. Used from one thread.
+    In each epoch the shards come in a new order, and each is read from a new random place to its end and then
+    from its start, so that the same records do not meet in the same unit again. Within a unit the reader
+    shuffles. The last unit of an epoch is shorter. Used from one thread.
 
     Raises:
-        ValueError: no records, two shards with one file, a negative count, or `records_per_unit` below 1.
+        ValueError: no records, two shards with one file, a negative count, or ``records_per_unit`` below 1.
     """
 
     def __init__(self, shards: Sequence[Shard], records_per_unit: int, seed: int, epoch: int = 0):
@@ -108,16 +108,18 @@ class WorkQueue:
         return unit
 
     def done(self, unit: WorkUnit) -> None:
-        """Raises ValueError when `unit` was not given out, or is already done."""
+        """Raises ValueError when ``unit`` was not given out, or is already done."""
         if self._given.get(unit.index) != unit:
-            raise ValueError(f"unit {unit.index} of epoch {unit.epoch} is not being worked on in epoch {self._epoch}")
+            place = f"unit {unit.index} of epoch {unit.epoch}"
+            raise ValueError(f"{place} is not being worked on (this is epoch {self._epoch})")
         del self._given[unit.index]
         self._done.add(unit.index)
 
     def next_epoch(self) -> None:
         """Raises RuntimeError while units of this epoch are not done."""
         if not self.finished:
-            raise RuntimeError(f"epoch {self._epoch} has {self.units - self.completed} units that are not done")
+            left = self.units - self.completed
+            raise RuntimeError(f"epoch {self._epoch} has {left} units that are not done")
         self._start(self._epoch + 1, set())
 
     def state(self) -> dict:
@@ -125,11 +127,11 @@ class WorkQueue:
         return {**self._identity(), "epoch": self._epoch, "done": sorted(self._done)}
 
     def restore(self, state: dict) -> None:
-        """Raises ValueError when `state` is of other data, another unit size or another seed."""
+        """Raises ValueError when ``state`` is of other data, another unit size or another seed."""
         for field, value in self._identity().items():
             if state.get(field) != value:
                 raise ValueError(
-                    f"the saved position is of other data: its {field} is {state.get(field)!r}, here {value!r}"
+                    f"the saved position is of other data: {field} was {state.get(field)!r}, is {value!r}"
                 )
         self._start(state["epoch"], set(state["done"]))
 

@@ -1,0 +1,79 @@
+"""Causal self-attention over right-aligned sequences, and the transformer block around it."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tf_keras
+
+from trainer.layers.dropout import dropout
+
+
+class CausalAttention(tf_keras.layers.Layer):
+    """Multi-head scaled dot-product attention in which position i sees positions ≤ i that are no padding.
+
+    Args:
+      d: width of input and output. heads: must divide d. rate: dropout of the attention weights.
+
+    Raises:
+      ValueError: ``heads`` does not divide ``d``.
+    """
+
+    def __init__(self, d: int, heads: int, rate: float, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        if heads < 1 or d % heads:
+            raise ValueError(f"heads must be positive and divide d={d}, got {heads}")
+        self.heads, self.rate = heads, rate
+        self.query, self.key, self.value, self.output_ = (tf_keras.layers.Dense(d) for _ in range(4))
+
+    def build(self, shape: tf.TensorShape) -> None:
+        for dense in (self.query, self.key, self.value, self.output_):
+            dense.build(shape)
+        super().build(shape)
+
+    def call(self, x: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """x (b, l, d), mask (b, l) true at real items -> (b, l, d); dropout where a seed is given."""
+        q, k, v = (self._split(dense(x)) for dense in (self.query, self.key, self.value))  # (b, heads, l, d/heads)
+        scores = tf.matmul(q, k, transpose_b=True) * float(q.shape[-1]) ** -0.5  # (b, heads, l, l)
+        place = tf.range(tf.shape(x)[1])
+        visible = (place[None, :] <= place[:, None])[None] & mask[:, None, :]  # (b, l, l)
+        # A padded query row sees nothing real; a finite floor gives it a uniform mix instead of NaN.
+        scores += tf.where(visible, 0.0, -1e9)[:, None]
+        weights = dropout(tf.nn.softmax(scores), self.rate, seed)
+        mixed = tf.transpose(tf.matmul(weights, v), (0, 2, 1, 3))
+        return self.output_(tf.reshape(mixed, tf.shape(x)))
+
+    def _split(self, x: tf.Tensor) -> tf.Tensor:
+        shape = tf.shape(x)
+        parts = tf.reshape(x, (shape[0], shape[1], self.heads, x.shape[-1] // self.heads))
+        return tf.transpose(parts, (0, 2, 1, 3))
+
+
+class TransformerBlock(tf_keras.layers.Layer):
+    """x + attention(norm(x)), then x + feed-forward(norm(x)), with dropout on both branches.
+
+    Args:
+      d: width. heads: of the attention. hidden: width inside the feed-forward. rate: dropout.
+    """
+
+    def __init__(self, d: int, heads: int, hidden: int, rate: float, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.attention = CausalAttention(d, heads, rate, name="attention")
+        self.norms = [tf_keras.layers.LayerNormalization(epsilon=1e-8) for _ in range(2)]
+        self.up = tf_keras.layers.Dense(hidden, activation="relu")
+        self.down = tf_keras.layers.Dense(d)
+
+    def build(self, shape: tf.TensorShape) -> None:
+        self.attention.build(shape)
+        for norm in self.norms:
+            norm.build(shape)
+        self.up.build(shape)
+        self.down.build((*shape[:-1], self.up.units))
+        super().build(shape)
+
+    def call(self, x: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """x (b, l, d), mask (b, l) -> (b, l, d)."""
+        seeds = [None] * 4 if seed is None else tf.unstack(tf.random.split(seed, 4))
+        x += dropout(self.attention(self.norms[0](x), mask, seeds[0]), self.rate, seeds[1])
+        inner = dropout(self.up(self.norms[1](x)), self.rate, seeds[2])
+        return x + dropout(self.down(inner), self.rate, seeds[3])
