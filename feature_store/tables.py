@@ -1,0 +1,244 @@
+"""Raw record batches to checked tables.
+
+What becomes of odd rows:
+
+- A missing id, an unparsable time, a value of the wrong type, an unknown user or item, a time in the future,
+  a line with too few or too many columns: the row is left out of the table and goes to
+  ``dead_letter/<table>.jsonl`` with its reason.
+- Ids may hold any character, newlines and spaces included; they are kept as they are (vocabulary files
+  escape them).
+- An event equal to another in user, item, time and type is a duplicate: kept once, the one known latest
+  (``created_time``), counted in the manifest. So is a second row of the same user or item: the first is kept.
+- Events of one user at the same time keep the log's order: they are moved apart by 0, 1, 2, ... microseconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_store.casts import cast
+from feature_store.errors import DataError
+from feature_store.schema import CREATED_TIME, EVENT_TIME, Schema
+
+LOG_ORDER = "log_order"  # (source number, row) as one int64; dropped by ``finish``
+_ROWS_PER_SOURCE = 1 << 40
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A row that did not make it into its table. ``record`` is the raw row as JSON."""
+
+    table: str
+    source: str
+    row: int
+    reason: str
+    record: str
+
+
+class RawBatch(NamedTuple):
+    """Rows as a reader found them. ``first_row`` counts the rows of ``source`` from 0.
+
+    ``source_number`` orders the sources of a table, so that a log's order holds across files.
+    ``dead_letters`` are lines the reader could not make a row of.
+    """
+
+    table: str
+    batch: pa.RecordBatch
+    source: str
+    first_row: int
+    source_number: int = 0
+    dead_letters: tuple[DeadLetter, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckContext:
+    """What a row is checked against. ``now`` is in microseconds since 1970.
+
+    ``users`` and ``items`` are the known ids (string arrays); None where the data set has no such table.
+    """
+
+    schema: Schema
+    now: int
+    max_future_seconds: float = 86400.0
+    time_unit: str = "s"
+    users: pa.Array | None = None
+    items: pa.Array | None = None
+
+
+def check(raw: RawBatch, context: CheckContext) -> tuple[pa.RecordBatch, list[DeadLetter]]:
+    """Splits a raw batch into typed rows (the table's columns and ``log_order``) and dead letters.
+
+    A row has one reason, the first that applies. Pure; the batch may be empty.
+
+    Raises:
+        DataError: a required column is not there at all.
+    """
+    table = context.schema.table(raw.table)
+    size = raw.batch.num_rows
+    reasons = np.full(size, "", dtype=object)
+    columns: dict[str, pa.Array] = {}
+    for field in table.fields:
+        if field.name not in raw.batch.schema.names:
+            if field.required:
+                raise DataError(
+                    "a required column is missing",
+                    file=raw.source,
+                    field=field.name,
+                    value=raw.batch.schema.names,
+                )
+            columns[field.name] = pa.nulls(size, field.arrow_type)
+            continue
+        values, bad = cast(raw.batch.column(field.name), field, context.time_unit)
+        rule = "unparsable time in" if field.dtype == "timestamp" else "wrong type in"
+        _mark(reasons, bad, f"{rule} {field.name}")
+        if field.required:
+            missing = pc.is_null(values)
+            if field.dtype == "string":
+                missing = pc.or_kleene(missing, pc.equal(values, ""))
+            _mark(
+                reasons, pc.fill_null(missing, True).to_numpy(zero_copy_only=False), f"missing {field.name}"
+            )
+        columns[field.name] = values
+    if raw.table == "events":
+        _check_events(columns, reasons, context)
+    columns |= _with_defaults(columns, context.schema, raw.table)
+    columns[LOG_ORDER] = pa.array(raw.source_number * _ROWS_PER_SOURCE + raw.first_row + np.arange(size))
+    good = pa.record_batch(columns).filter(pa.array(reasons == "", pa.bool_()))
+    return good, [*raw.dead_letters, *_dead_letters(raw, reasons)]
+
+
+def _mark(reasons: np.ndarray, where: np.ndarray, reason: str) -> None:
+    reasons[where & (reasons == "")] = reason
+
+
+def _check_events(columns: Mapping[str, pa.Array], reasons: np.ndarray, context: CheckContext) -> None:
+    latest = int(context.now + context.max_future_seconds * 1e6)
+    for name in (EVENT_TIME, CREATED_TIME):
+        late = pc.greater(columns[name].cast(pa.int64()), latest)
+        _mark(
+            reasons, pc.fill_null(late, False).to_numpy(zero_copy_only=False), f"time in the future in {name}"
+        )
+    for name, known in (("user", context.users), ("item", context.items)):
+        if known is not None:
+            found = pc.is_in(columns[f"{name}_id"], value_set=known)
+            _mark(reasons, ~found.to_numpy(zero_copy_only=False), f"unknown {name}")
+
+
+def _with_defaults(columns: Mapping[str, pa.Array], schema: Schema, table: str) -> dict[str, pa.Array]:
+    """The fixed columns never hold a null; attributes may (a view's default stands in later)."""
+    attributes = {f.name for f in (*schema.user_attributes, *schema.item_attributes)}
+    filled = {}
+    for field in schema.table(table).fields:
+        values = columns[field.name]
+        if field.name in attributes or field.required or not values.null_count:
+            continue
+        if field.name == CREATED_TIME:
+            filled[field.name] = pc.coalesce(values, columns[EVENT_TIME])
+        else:
+            filled[field.name] = pc.if_else(pc.is_null(values), pa.scalar(field.empty(), values.type), values)
+    return filled
+
+
+def _dead_letters(raw: RawBatch, reasons: np.ndarray) -> list[DeadLetter]:
+    rows = np.flatnonzero(reasons != "")
+    records = raw.batch.take(pa.array(rows)).to_pylist()
+    return [
+        DeadLetter(
+            raw.table,
+            raw.source,
+            raw.first_row + int(row),
+            reasons[row],
+            json.dumps(record, ensure_ascii=False, default=str),
+        )
+        for row, record in zip(rows, records, strict=True)
+    ]
+
+
+def finish(name: str, rows: pa.Table) -> tuple[pa.Table, int]:
+    """Checked rows of one table to the table as it is stored, and the number of duplicates left out.
+
+    ``rows`` must hold all rows of the ids it holds (all users, or all of some users); their order does not
+    matter.
+    """
+    return finish_events(rows) if name == "events" else finish_entities(rows)
+
+
+def finish_entities(rows: pa.Table) -> tuple[pa.Table, int]:
+    """Users or items: one row an id (the first of the log), sorted by id."""
+    key = rows.schema.names[0]
+    rows = rows.sort_by([(key, "ascending"), (LOG_ORDER, "ascending")])
+    ids = rows[key].combine_chunks()
+    first = np.ones(len(ids), bool)
+    if len(ids) > 1:
+        first[1:] = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
+    return rows.filter(pa.array(first)).drop_columns([LOG_ORDER]), int((~first).sum())
+
+
+def finish_events(rows: pa.Table) -> tuple[pa.Table, int]:
+    """Events: duplicates dropped, ties in time broken in log order, sorted by (user, time)."""
+    same = ["user_id", EVENT_TIME, "item_id", "event_type"]
+    rows = rows.sort_by(
+        [*((c, "ascending") for c in same), (CREATED_TIME, "descending"), (LOG_ORDER, "ascending")]
+    )
+    duplicate = np.zeros(rows.num_rows, bool)
+    if rows.num_rows > 1:
+        equal = [pc.equal(rows[c][1:], rows[c][:-1]).to_numpy() for c in same]
+        duplicate[1:] = np.logical_and.reduce(equal)
+    rows = rows.filter(pa.array(~duplicate))
+    rows = rows.sort_by([("user_id", "ascending"), (EVENT_TIME, "ascending"), (LOG_ORDER, "ascending")])
+    users = rows["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    moved = _strictly_increasing(users, rows[EVENT_TIME].cast(pa.int64()).to_numpy())
+    # Nothing is known before it happens: a row whose log has no created_time moves along.
+    created = np.maximum(rows[CREATED_TIME].cast(pa.int64()).to_numpy(), moved)
+    for name, times in ((EVENT_TIME, moved), (CREATED_TIME, created)):
+        column = pa.array(times).cast(rows.schema.field(name).type)
+        rows = rows.set_column(rows.schema.get_field_index(name), name, column)
+    return rows.drop_columns([LOG_ORDER]), int(duplicate.sum())
+
+
+def _strictly_increasing(users: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """t'_i = max(t_i, t'_{i-1} + 1) within each user; ``users`` (N,) codes, ``times`` (N,) sorted within a
+    user.
+
+    With i counted from the user's first row, t'_i - i is the running maximum of t_i - i.
+    """
+    groups = pd.Series(users).groupby(users)
+    position = groups.cumcount().to_numpy()
+    return pd.Series(times - position).groupby(users).cummax().to_numpy() + position
+
+
+def entities(schema: Schema, name: str, ids: pa.Array) -> pa.Table:
+    """Users or items of a data set without such a table: the ids of its events, all else at its default."""
+    table = schema.table(name)
+    ids = pc.unique(ids).cast(pa.string()).sort()
+    columns = {table.key: ids}
+    for field in table.fields[1:]:
+        columns[field.name] = pa.array([field.empty()] * len(ids), field.arrow_type)
+    return pa.table(columns, schema=table.arrow())
+
+
+def require_few_bad(name: str, rows: int, bad: int, max_bad_share: float, reasons: Mapping[str, int]) -> None:
+    """Call before anything is written.
+
+    Raises:
+        DataError: the table is empty, or more than ``max_bad_share`` of its rows are dead letters.
+    """
+    if rows == 0 and bad == 0:
+        raise DataError("the table has no rows", field=name)
+    share = bad / (rows + bad)
+    if share > max_bad_share:
+        raise DataError(
+            f"{bad} of {rows + bad} rows are bad, more than max_bad_share={max_bad_share} allows",
+            field=name,
+            value=dict(reasons),
+        )
+    if rows == 0:
+        raise DataError("no row is good", field=name, value=dict(reasons))
