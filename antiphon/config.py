@@ -12,7 +12,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from feature_store.checks import require
 from feature_store.config import DataConfig, ExampleConfig, FeatureConfig
 from llm_offline.config import EmbedConfig
 from serving.config import ServeConfig
+from trainer.cluster.launcher import ClusterSize
 from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -59,15 +60,25 @@ class Config:
             rule = "must start with a letter or digit and hold only letters, digits, '_', '.', '-'"
             require(NAME.fullmatch(name) is not None, "a name", rule, name)
         for name, train in self.variants.items():
+            if train.cluster:
+                ClusterSize.parse(train.cluster)
             limit = self.features.history_length
-            require(train.model.max_length <= limit, f"variants.{name}.model.max_length",
-                    f"must be at most features.history_length ({limit}), all that an example holds",
-                    train.model.max_length)
+            require(
+                train.model.max_length <= limit,
+                f"variants.{name}.model.max_length",
+                f"must be at most features.history_length ({limit}), all that an example holds",
+                train.model.max_length,
+            )
 
     @property
     def folder(self) -> Path:
         """Where everything this run makes lies."""
         return Path(self.runs) / self.name
+
+    def on_cluster(self, cluster: str) -> Config:
+        """This config with every variant trained on a local cluster "ps=N,workers=N"."""
+        variants = {name: replace(train, cluster=cluster) for name, train in self.variants.items()}
+        return replace(self, train=replace(self.train, cluster=cluster), variants=variants)
 
     @property
     def uses_knowledge(self) -> bool:
@@ -91,7 +102,8 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         convert(train, TrainConfig, "train")  # first, so that its faults are told under its own name
         variants = {
             str(name): convert(
-                _merge(train, _mapping(changes, f"variants.{name}")), TrainConfig, f"variants.{name}")
+                _merge(train, _mapping(changes, f"variants.{name}")), TrainConfig, f"variants.{name}"
+            )
             for name, changes in _mapping(tree.get("variants"), "variants").items()
         }
         rest = {key: value for key, value in tree.items() if key != "variants"}

@@ -1,0 +1,173 @@
+"""The command line: `antiphon <command> -c configs/….yaml [--set section.field=value ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from antiphon import processes
+
+STAGES = {
+    "ingest": "read raw logs into checked tables",
+    "embed": "turn the items' text into vectors with a language model",
+    "features": "write features to the feature store, offline and online",
+    "examples": "join features to events as of their time, and write training examples",
+    "train": "train each model variant, here or on a parameter-server cluster",
+    "evaluate": "rank all items for every test user and compare the variants",
+    "export": "write the better variant as a version that TensorFlow Serving loads",
+    "report": "write report.html",
+}
+EXAMPLES = """\
+examples:
+  antiphon run -c configs/demo.yaml
+  antiphon run -c configs/demo.yaml --set train.epochs=5 --set name=short
+  antiphon train -c configs/demo.yaml --variant ids --cluster ps=2,workers=2
+  antiphon recommend -c configs/demo.yaml --user 42
+  antiphon bench train --quick
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
+    top = argparse.ArgumentParser(
+        prog="antiphon",
+        description="Train a recommender together with a language model, and serve it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", metavar="command", required=True)
+
+    def add(name: str, help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        command.add_argument("-c", "--config", required=True, metavar="FILE", help="the run's config, YAML")
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            dest="overrides",
+            metavar="SECTION.FIELD=VALUE",
+            help="put a value over the config's; may be given many times",
+        )
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return command
+
+    run = add("run", "do every stage, but those whose inputs and config have not changed")
+    run.add_argument("--cluster", metavar="ps=N,workers=N", help="train on a local cluster of that size")
+    for name, help in STAGES.items():
+        stage = add(name, help)
+        stage.add_argument(
+            "--as-stage", action="store_true", help=argparse.SUPPRESS
+        )  # the caller holds the lock
+        if name == "train":
+            stage.add_argument("--variant", metavar="NAME", help="only this one of the config's variants")
+            stage.add_argument(
+                "--cluster",
+                metavar="ps=N,workers=N",
+                help="spawn a local cluster; with TF_CONFIG set, play the role it names",
+            )
+    add("serve", "serve the exported model over gRPC and REST as TensorFlow Serving does, until stopped")
+    recommend = add("recommend", "ask a server for recommendations, and print them with titles")
+    recommend.add_argument(
+        "--user", action="append", metavar="ID", help="a user, by id; may be given many times"
+    )
+    recommend.add_argument("--history", metavar="ID,ID,...", help="items, oldest first, in place of a user")
+    recommend.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        help="gRPC address of a running server; without it one is started for the question",
+    )
+    recommend.add_argument(
+        "--save", action="store_true", help=argparse.SUPPRESS
+    )  # as a stage: sample and save
+    recommend.add_argument("--as-stage", action="store_true", help=argparse.SUPPRESS)
+
+    bench = commands.add_parser(
+        "bench",
+        help="run a benchmark",
+        description="Run benchmarks/NAME.py; the other arguments are its own.",
+    )
+    bench.add_argument("name", choices=benchmark_names(), metavar="NAME", help=", ".join(benchmark_names()))
+    bench.add_argument("arguments", nargs=argparse.REMAINDER, help="the benchmark's own; try --help")
+    bench.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return top
+
+
+def benchmark_names() -> list[str]:
+    """The benchmarks there are: one file each."""
+    import benchmarks
+
+    return sorted(
+        name[:-3]
+        for name in os.listdir(benchmarks.__path__[0])
+        if name.endswith(".py") and not name.startswith("_")
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns 0, 1 for a failure, 2 for bad input, 130 when stopped."""
+    for name, value in processes.QUIET.items():
+        os.environ.setdefault(name, value)
+    options = parser().parse_args(arguments)
+    try:
+        with processes.signals_as_exceptions():
+            return _dispatch(options)
+    except processes.Stopped as stopped:
+        print(f"\nantiphon: stopped by {stopped}; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        if options.debug:
+            traceback.print_exc()
+        print(f"antiphon: {_message(error)}", file=sys.stderr)
+        return exit_code(error)
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    if options.command == "bench":
+        from importlib import import_module
+
+        return import_module(f"benchmarks.{options.name}").main(options.arguments) or 0
+
+    from antiphon import runner
+    from antiphon.config import load
+
+    config = load(options.config, options.overrides)
+    if getattr(options, "cluster", None):
+        config = config.on_cluster(options.cluster)
+    if options.command == "run":
+        return runner.run_all(config, options.debug)
+    if options.command == "serve":
+        from antiphon import serve
+
+        return serve.run(config)
+    if options.command == "recommend" and not options.save:
+        from antiphon import recommend
+
+        history = options.history.split(",") if options.history is not None else None
+        return recommend.ask(config, options.user or [], history, options.server)
+    name = f"train-{options.variant}" if getattr(options, "variant", None) else options.command
+    if options.as_stage or (options.command == "train" and os.environ.get("TF_CONFIG")):
+        return runner.run_here(config, name, options.as_stage)
+    return runner.run_some(config, name, options.debug)
+
+
+def exit_code(error: Exception) -> int:
+    """2 for bad input, 1 for another failure; a stage's own code where its process failed."""
+    if isinstance(error, ValueError | processes.Busy):
+        return 2
+    return max(getattr(error, "code", 1), 1)
+
+
+def _message(error: Exception) -> str:
+    text = str(error).strip() or "no message"
+    if isinstance(error, ValueError | processes.Busy | processes.StageFailed):
+        return text
+    return f"{type(error).__name__}: {text} (--debug shows where)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""What is known of each stage of a run: `stages/<stage>.json`, and when it still holds.
+
+A stage's fingerprint is a hash of the settings it reads, its version, and the fingerprints and manifests of
+the stages it builds on. A record holds as long as the fingerprint is the same and what the stage made is as it
+left it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Record:
+    stage: str
+    fingerprint: str
+    done: bool = False
+    seconds: float = 0.0
+    output: str = ""  # hash of the stage's manifests
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+def read(folder: Path, stage: str) -> Record | None:
+    """The stage's record in the run's `folder`; None where there is none that can be read."""
+    try:
+        return Record(**json.loads(_path(folder, stage).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write(folder: Path, record: Record) -> None:
+    write_text(_path(folder, record.stage), to_json(asdict(record)))
+
+
+def to_json(content: Any) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one step: whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def fingerprint(content: Any) -> str:
+    """A hash of anything that JSON can write."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def output_hash(folder: Path, products: tuple[str, ...]) -> str | None:
+    """A hash of what the stage left under `products` (paths in the run's folder); None where one is missing.
+
+    Of a folder only its manifest is read, or, where it has none, the names and sizes of its files.
+    """
+    found = []
+    for product in products:
+        path = folder / product
+        if path.is_dir() and (path / "MANIFEST.json").is_file():
+            path = path / "MANIFEST.json"
+        if path.is_file():
+            found.append((product, hashlib.sha256(path.read_bytes()).hexdigest()))
+        elif path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            found.append((product, [(str(file.relative_to(path)), file.stat().st_size) for file in files]))
+        else:
+            return None
+    return fingerprint(found)
+
+
+def _path(folder: Path, stage: str) -> Path:
+    return folder / "stages" / f"{stage}.json"

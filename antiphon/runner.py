@@ -1,0 +1,84 @@
+"""Do a run's stages, each in a process of its own, and skip those that need not be done again."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from antiphon import processes, records
+from antiphon.config import Config, dump
+from antiphon.stages import Stage, do, find, holds, plan
+
+
+def run_all(config: Config, debug: bool = False) -> int:
+    """Every stage in order; what still holds is skipped."""
+    start = time.monotonic()
+    done = _run(config, plan(config), skip=True, debug=debug)
+    report = config.folder / "report.html"
+    print(f"{config.name}: {done} stages done in {clock(time.monotonic() - start)}; the report is {report}")
+    return 0
+
+
+def run_some(config: Config, name: str, debug: bool = False) -> int:
+    """The stages that the subcommand `name` stands for, whether or not they still hold."""
+    _run(config, find(config, name), skip=False, debug=debug)
+    return 0
+
+
+def run_here(config: Config, name: str, has_parent: bool) -> int:
+    """The stage itself, in this process: as the child of a run, or as one role of a cluster (TF_CONFIG).
+
+    Raises:
+        ValueError: under TF_CONFIG, more than one variant is meant.
+    """
+    if has_parent:
+        processes.end_with_parent()
+    stages = find(config, name)
+    if len(stages) > 1:
+        raise ValueError(
+            f"TF_CONFIG is set: train one variant a cluster, with --variant, one of "
+            f"{', '.join(config.variants)}"
+        )
+    do(config, stages[0])
+    return 0
+
+
+def _run(config: Config, stages: Sequence[Stage], skip: bool, debug: bool) -> int:
+    with processes.lock(config.folder) as held:
+        file = config.folder / "config.yaml"
+        records.write_text(file, dump(config))
+        print(f"{config.name}: {len(stages)} stages into {config.folder}/", flush=True)
+        done = 0
+        for number, stage in enumerate(stages, 1):
+            title = f"[{number}/{len(stages)}] {stage.name}"
+            if skip and holds(config, stage):
+                print(f"{title}: unchanged, skipped", flush=True)
+                continue
+            print(f"{title} ...", flush=True)
+            start = time.monotonic()
+            _run_stage(config, stage, file, held, debug)
+            print(f"{title}: done in {clock(time.monotonic() - start)}", flush=True)
+            done += 1
+        return done
+
+
+def _run_stage(config: Config, stage: Stage, file: Path, held: int, debug: bool) -> None:
+    log = config.folder / "logs" / f"{stage.name}.log"
+    command = [sys.executable, "-m", "antiphon.cli", *stage.command, "--as-stage", "-c", str(file)]
+    if debug:
+        command.append("--debug")
+    code = processes.run(command, log, [held])
+    if code != 0:
+        how = f"was ended by signal {-code}" if code < 0 else f"failed with code {code}"
+        raise processes.StageFailed(f"{stage.name} {how}; its output is in {log}", code)
+
+
+def clock(seconds: float) -> str:
+    """4.2 s, 75 s, 3 min 20 s."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
