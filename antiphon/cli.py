@@ -159,7 +159,7 @@ def exit_code(error: Exception) -> int:
     """2 for bad input, 1 for another failure; a stage's own code where its process failed."""
     if isinstance(error, ValueError | processes.Busy):
         return 2
-    return max(getattr(error, "code", 1), 1)
+    return max(error.code, 1) if isinstance(error, processes.StageFailed) else 1
 
 
 def _message(error: Exception) -> str:

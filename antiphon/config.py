@@ -25,7 +25,6 @@ from feature_store.checks import require
 from feature_store.config import DataConfig, ExampleConfig, FeatureConfig
 from llm_offline.config import EmbedConfig
 from serving.config import ServeConfig
-from trainer.cluster.launcher import ClusterSize
 from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -56,12 +55,10 @@ class Config:
     def __post_init__(self) -> None:
         if not self.variants:
             object.__setattr__(self, "variants", {"model": self.train})
-        for name in (self.name, *self.variants):
-            rule = "must start with a letter or digit and hold only letters, digits, '_', '.', '-'"
-            require(NAME.fullmatch(name) is not None, "a name", rule, name)
+        rule = "must start with a letter or digit and hold only letters, digits, '_', '.', '-'"
+        require(NAME.fullmatch(self.name) is not None, "name", rule, self.name)
         for name, train in self.variants.items():
-            if train.cluster:
-                ClusterSize.parse(train.cluster)
+            require(NAME.fullmatch(name) is not None, "variants: a name", rule, name)
             limit = self.features.history_length
             require(
                 train.model.max_length <= limit,

@@ -1,8 +1,8 @@
 """What is known of each stage of a run: `stages/<stage>.json`, and when it still holds.
 
 A stage's fingerprint is a hash of the settings it reads, its version, and the fingerprints and manifests of
-the stages it builds on. A record holds as long as the fingerprint is the same and what the stage made is as it
-left it.
+the stages it builds on. A record holds as long as the fingerprint is the same and what the stage made is as
+it left it.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from feature_store.checks import above, at_least, one_of, require
+from trainer.cluster.launcher import ClusterSize
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class TrainConfig:
         for name in (*counts, "keep_checkpoints"):
             at_least(name, getattr(self, name), 1)
         at_least("patience", self.patience, 0)
+        if self.cluster:
+            ClusterSize.parse(self.cluster)
 
 
 @dataclass(frozen=True)
