@@ -19,7 +19,7 @@ class Step:
     weights as one flat tensor. Gradients are taken with respect to what was read and go back to just that.
 
         with Step(index) as step:
-            rows, (hist, target) = step.rows(table, hist_ids, target_ids)
+            unique, rows, (hist, target) = step.rows(table, hist_ids, target_ids)
             with step.weights(flat):
                 loss = ...
         step.update(loss, optimizer)
@@ -42,11 +42,12 @@ class Step:
     def __exit__(self, *error: object) -> None:
         self._tape.__exit__(*error)
 
-    def rows(self, table: EmbeddingTable, *ids: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def rows(self, table: EmbeddingTable, *ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """Reads the rows of all ``ids`` (any shapes) at once.
 
         Returns:
-          rows (u, width) of the u distinct ids, and for each tensor of ids its places among them, same shape.
+          the u distinct ids (u,), their rows (u, width), and for each tensor of ids its places among them, same
+          shape.
         """
         flat = tf.concat([tf.reshape(i, (-1,)) for i in ids], axis=0)
         unique, places = tf.unique(flat)
@@ -55,7 +56,7 @@ class Step:
             self._tape.watch(rows)
             self._sparse.append((table, unique, rows))
         parts = tf.split(places, [tf.size(i) for i in ids], num=len(ids))
-        return rows, [tf.reshape(p, tf.shape(i)) for p, i in zip(parts, ids, strict=True)]
+        return unique, rows, [tf.reshape(p, tf.shape(i)) for p, i in zip(parts, ids, strict=True)]
 
     def whole(self, table: EmbeddingTable) -> tf.Tensor:
         """Reads the whole table: (rows, width)."""

@@ -25,14 +25,23 @@ class SASRec(tf_keras.Model):
             for i in range(config.blocks)
         ]
         self.norm = tf_keras.layers.LayerNormalization(epsilon=1e-8)
+        self.knowledge: tf_keras.layers.Dense | None = None
 
-    def build(self, shape: tuple[int | None, int | None, int]) -> None:
+    def build(self, shape: tuple[int | None, int | None, int], knowledge_width: int | None = None) -> None:
+        """Makes the weights; ``knowledge_width`` is D where the items have knowledge vectors."""
         d = self.config.d
         self.position = self.add_weight("position", (self.config.max_length, d), initializer="truncated_normal")
         for block in self.blocks:
             block.build((*shape[:-1], d))
         self.norm.build((*shape[:-1], d))
+        if knowledge_width:
+            self.knowledge = tf_keras.layers.Dense(d, use_bias=False, kernel_initializer="zeros", name="knowledge")
+            self.knowledge.build((None, knowledge_width))
         self.built = True
+
+    def items(self, rows: tf.Tensor, knowledge: tf.Tensor | None) -> tf.Tensor:
+        """Id rows (n, d), plus a projection of the items' knowledge (n, D) where there is one -> (n, d)."""
+        return rows if knowledge is None else rows + self.knowledge(knowledge)
 
     def call(self, x: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """x (b, l, d) item vectors, mask (b, l) true at items, l ≤ L -> (b, l, d); dropout where a seed is given."""

@@ -1,0 +1,121 @@
+"""Training and evaluation examples as tensors of item indices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from feature_store import examples as example_files
+from trainer.cluster.work_queue import Shard
+from trainer.vocabulary import Vocabulary
+
+
+class Examples:
+    """A folder written by ``feature_store.examples``.
+
+    Raises:
+      DataError: the folder has no manifest, or its files are not what the manifest says.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest: dict[str, Any] = example_files.read_manifest(folder)
+        self.vocabulary = Vocabulary.read(folder / self.manifest["vocabulary"]["item"]["file"])
+
+    def shards(self, split: str) -> list[Shard]:
+        """The split's files."""
+        shards = self.manifest["splits"][split]["shards"]
+        return [Shard(str((self.folder / s["file"]).resolve()), s["examples"]) for s in shards]
+
+    def count(self, split: str) -> int:
+        """Number of examples in a split."""
+        return self.manifest["splits"][split]["examples"]
+
+
+def read_records(files: tf.Tensor, firsts: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    """Serialized records (n,) of the pieces files (P,), each from its first record on, in one op of the graph."""
+    pieces = tf.data.Dataset.from_tensor_slices((files, firsts, counts))
+    records = pieces.flat_map(lambda file, first, count: tf.data.TFRecordDataset(file).skip(first).take(count))
+    return tf.data.experimental.get_single_element(records.batch(tf.reduce_sum(counts)))
+
+
+def right_align(ids: tf.RaggedTensor, width: int) -> tf.Tensor:
+    """Ragged indices (n, ·) -> (n, width): the newest ``width`` known items at the right, 0 before them."""
+    known = tf.ragged.boolean_mask(ids, ids > 0)
+    newest_first = tf.reverse(known[:, -width:], axis=[1]).to_tensor(shape=(None, width))
+    return tf.reverse(newest_first, axis=[1])
+
+
+def training_windows(serialized: tf.Tensor, vocabulary: Vocabulary, length: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Serialized rows (n,) -> histories (n, L) and, at each position, the item that follows (n, L)."""
+    parsed = tf.io.parse_example(
+        serialized,
+        {
+            "history": tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64),
+            "target": tf.io.FixedLenFeature((), tf.string),
+        },
+    )
+    items = tf.concat([parsed["history"], parsed["target"][:, None]], axis=1)
+    window = right_align(items.with_flat_values(vocabulary.lookup(items.flat_values)), length + 1)
+    return window[:, :-1], window[:, 1:]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Evaluation rows: histories (n, L), targets (n,), and the flat pairs (row, item) of what each user has seen."""
+
+    user: np.ndarray
+    history: np.ndarray
+    target: np.ndarray
+    seen_row: np.ndarray
+    seen_item: np.ndarray
+
+
+def held_out(examples: Examples, split: str, length: int, batch: int) -> Iterator[Held]:
+    """Yields the rows of ``valid`` or ``test``, ``batch`` at a time, in the order of the files."""
+    vocabulary = examples.vocabulary
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        parsed = tf.io.parse_example(
+            serialized,
+            {
+                "user_id": tf.io.FixedLenFeature((), tf.string),
+                "history": tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64),
+                "seen": tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64),
+                "target": tf.io.FixedLenFeature((), tf.string),
+            },
+        )
+        history = parsed["history"]
+        seen = parsed["seen"]
+        return (
+            parsed["user_id"],
+            right_align(history.with_flat_values(vocabulary.lookup(history.flat_values)), length),
+            vocabulary.lookup(parsed["target"]),
+            seen.value_rowids(),
+            vocabulary.lookup(seen.flat_values),
+        )
+
+    files = [shard.file for shard in examples.shards(split)]
+    for serialized in tf.data.TFRecordDataset(files).batch(batch):
+        yield Held(*(tensor.numpy() for tensor in parse(serialized)))
+
+
+def target_counts(examples: Examples, length: int, batch: int = 4096) -> np.ndarray:
+    """How often each index is a target of the training split: (N,) int64, index 0 always 0."""
+    vocabulary = examples.vocabulary
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    def count(serialized: tf.Tensor) -> tf.Tensor:
+        history, targets = training_windows(serialized, vocabulary, length)
+        return tf.math.bincount(tf.boolean_mask(targets, history > 0), minlength=vocabulary.size)
+
+    total = np.zeros(vocabulary.size, np.int64)
+    for serialized in tf.data.TFRecordDataset([s.file for s in examples.shards("train")]).batch(batch):
+        total += count(serialized).numpy()
+    return total

@@ -1,0 +1,129 @@
+"""A sequential recommender: the item table, what is known of the items, and the model over histories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from trainer import losses
+from trainer.config import LossConfig, ModelConfig
+from trainer.layers.flat import FlatWeights
+from trainer.layers.groups import by_length, widths
+from trainer.layers.tables import EmbeddingTable, normal, zeros
+from trainer.models import MODELS
+from trainer.optimizers import Optimizer
+from trainer.sampling import Popularity, unseen
+from trainer.step import Step
+
+
+class Recommender:
+    """What is trained, saved, evaluated and exported.
+
+    Args:
+      config: of the model. size: N, number of item indices, padding included.
+      knowledge: (N, D) frozen item vectors that the model projects and adds to the id's; None for ids only.
+      devices: one a parameter server; ``(None,)`` keeps everything in this process.
+
+    Raises:
+      ValueError: ``config.kind`` is unknown, or ``knowledge`` has not N rows.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        size: int,
+        knowledge: np.ndarray | None = None,
+        devices: Sequence[str | None] = (None,),
+        seed: int = 0,
+    ) -> None:
+        if config.kind not in MODELS:
+            raise ValueError(f"model.kind must be one of {sorted(MODELS)}, got {config.kind!r}")
+        if knowledge is not None and len(knowledge) != size:
+            raise ValueError(f"knowledge must have {size} rows, one an item index, got {len(knowledge)}")
+        self.config, self.size = config, size
+        tf_keras.utils.set_random_seed(seed)
+        self.model = MODELS[config.kind](config)
+        self.model.build((None, config.max_length, config.d), None if knowledge is None else knowledge.shape[1])
+        self.dense = FlatWeights(self.model, devices[0])
+        self.items = EmbeddingTable("item", size, config.d, normal(0.02), seed, devices)
+        self.knowledge: EmbeddingTable | None = None
+        if knowledge is not None:
+            width = knowledge.shape[1]
+            self.knowledge = EmbeddingTable("knowledge", size, width, zeros(), 0, devices, trainable=False)
+            self.knowledge.assign(knowledge)
+
+    @property
+    def tables(self) -> list[EmbeddingTable]:
+        """Every table, trainable or frozen."""
+        return [self.items] if self.knowledge is None else [self.items, self.knowledge]
+
+    def add_slots(self, optimizer: Optimizer) -> None:
+        """Makes the optimizer's variables beside every trainable parameter."""
+        for name, initial in optimizer.slots.items():
+            self.dense.add_slot(name, initial)
+            for table in self.tables:
+                if table.trainable:
+                    table.add_slot(name, initial)
+
+    def loss(
+        self,
+        step: Step,
+        history: tf.Tensor,
+        targets: tf.Tensor,
+        seed: tf.Tensor,
+        config: LossConfig,
+        popularity: Popularity,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean loss over all positions of a batch, and their number T.
+
+        Args:
+          history, targets: (B, L) indices, right-aligned; at each position of ``targets`` the item that follows.
+          seed: (2,) of dropout and negatives.
+        """
+        body_seed, sample_seed = tf.unstack(tf.random.split(seed, 2))
+        if config.kind == "softmax":
+            unique, rows, places = None, step.whole(self.items), [history, targets]
+        elif config.kind == "sampled_softmax":
+            sample = popularity.draw(config.negatives, sample_seed)
+            unique, rows, places = step.rows(self.items, history, targets, sample)
+        elif config.kind == "bce":
+            negatives = unseen(history, targets, self.size, sample_seed)
+            unique, rows, places = step.rows(self.items, history, targets, negatives)
+        else:
+            unique, rows, places = step.rows(self.items, history, targets)
+        with step.weights(self.dense):
+            vectors = self.model.items(rows, self._known(unique))
+            along = [targets, *(p for p in places[1:] if p.shape.rank == 2)]
+            h, target, hit, *rest = by_length(self._body(body_seed), history, places[0], vectors, *along)
+        count = tf.size(target)
+        hits = tf.gather(vectors, hit)
+        if config.kind == "softmax":
+            return losses.softmax(h, vectors, target), count
+        if config.kind == "sampled_softmax":
+            log_q = tf.math.log(tf.constant(popularity.probability) * float(config.negatives) + 1e-30)
+            sampled = tf.gather(vectors, places[2])
+            return losses.sampled_softmax(h, hits, sampled, target, sample, log_q), count
+        if config.kind == "bce":
+            return losses.binary(h, hits, tf.gather(vectors, rest[0])), count
+        return losses.in_batch(h, hits, target, tf.constant(popularity.probability)), count
+
+    def item_vectors(self) -> tf.Tensor:
+        """(N, d) vectors of all items, with the model's own (pulled) weights."""
+        known = None if self.knowledge is None else self.knowledge.whole()
+        return self.model.items(self.items.whole(), known)
+
+    def embed(self, history: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+        """history (B, L), vectors (N, d) -> the users' vectors (B, d), with the model's own (pulled) weights."""
+        return self.model(tf.gather(vectors, history), history > 0)[:, -1]
+
+    def _known(self, unique: tf.Tensor | None) -> tf.Tensor | None:
+        if self.knowledge is None:
+            return None
+        return self.knowledge.whole() if unique is None else self.knowledge.lookup(unique)
+
+    def _body(self, seed: tf.Tensor):
+        seeds = tf.unstack(tf.random.split(seed, len(widths(self.config.max_length))))
+        return lambda x, mask, group: self.model(x, mask, seeds[group])

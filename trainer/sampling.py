@@ -1,0 +1,50 @@
+"""Negatives: items drawn to stand for the rest of the catalogue."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+TRIES = 4
+
+
+class Popularity:
+    """Draws items by their share of the training targets, add-one smoothed so that every item can come.
+
+    Args:
+      counts: (N,) how often each index was a target; index 0 (padding) is never drawn.
+    """
+
+    def __init__(self, counts: np.ndarray) -> None:
+        smoothed = counts.astype(np.float64) + 1.0
+        smoothed[0] = 0.0
+        self.probability = (smoothed / smoothed.sum()).astype(np.float32)  # (N,)
+        self._upper = np.cumsum(smoothed / smoothed.sum())[1:].astype(np.float32)  # (N - 1,)
+
+    def draw(self, count: int, seed: tf.Tensor) -> tf.Tensor:
+        """``count`` indices in [1, N), with replacement: (count,) int32."""
+        point = tf.random.stateless_uniform((count,), seed)
+        place = tf.searchsorted(tf.constant(self._upper), point, side="right")
+        return tf.minimum(place, len(self._upper) - 1) + 1
+
+
+def unseen(history: tf.Tensor, targets: tf.Tensor, items: int, seed: tf.Tensor) -> tf.Tensor:
+    """One item for each position, uniform over what the window does not hold.
+
+    Drawn ``TRIES`` times and the first that fits is kept; a window that covers so much of the catalogue that none
+    fits keeps the last draw.
+
+    Args:
+      history, targets: (B, L). items: N, indices are drawn from [1, N).
+
+    Returns:
+      (B, L) int32.
+    """
+    window = tf.concat([history[:, :1], targets], axis=1)  # (B, L + 1)
+    shape = tf.concat([tf.shape(history), [TRIES]], axis=0)
+    drawn = tf.random.stateless_uniform(shape, seed, 1, items, tf.int32)  # (B, L, TRIES)
+    chosen = drawn[..., -1]
+    for i in reversed(range(TRIES - 1)):
+        met = tf.reduce_any(drawn[:, :, i, None] == window[:, None, :], axis=-1)  # (B, L)
+        chosen = tf.where(met, chosen, drawn[..., i])
+    return chosen
