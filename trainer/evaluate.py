@@ -1,0 +1,94 @@
+"""The evaluation stage: full ranking on the test split, intervals over users, paired comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from feature_store.folders import describe, new_folder, read_manifest, write_manifest
+from trainer import metrics, saved, statistics
+from trainer.config import EvaluateConfig
+from trainer.input import Examples, held_out
+from trainer.popularity import ItemPopularity
+from trainer.ranking import Outcomes, Score, Scorer, rank
+
+
+def run(examples: Path, model: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, Any]:
+    """Evaluates the best checkpoint of ``model`` on valid and test into ``out`` (``evaluation/<variant>``).
+
+    Writes ``metrics.json`` ({"valid": {"recall@5": {"mean", "low", "high"}, …}, "test": …}) and
+    ``per_user.parquet`` (test: user, target, above, tied).
+
+    Returns:
+      What ``metrics.json`` holds.
+    """
+    data = Examples(examples)
+    restored = saved.load(model, data)
+    scorer = Scorer(restored.recommender)
+    scorer.refresh()
+    length = restored.recommender.config.max_length
+    return _write(data, scorer, length, out, evaluate, {"checkpoint": restored.checkpoint.name})
+
+
+def popularity(examples: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, Any]:
+    """Evaluates the ranking by popularity in the training split, the floor under every model."""
+    data = Examples(examples)
+    length = data.manifest["history_length"]
+    return _write(data, ItemPopularity.of_training(data), length, out, evaluate, {"checkpoint": "popularity"})
+
+
+def compare(a: Path, b: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, Any]:
+    """Paired comparison of two evaluations over the same users: b − a, for every metric.
+
+    Raises:
+      ValueError: the two were not evaluated on the same users and targets.
+    """
+    one, two = _outcomes(a), _outcomes(b)
+    if not (np.array_equal(one.user, two.user) and np.array_equal(one.target, two.target)):
+        raise ValueError(f"{a} and {b} were not evaluated on the same users and targets")
+    left = metrics.per_user(one.above, one.tied, evaluate.cutoffs)
+    right = metrics.per_user(two.above, two.tied, evaluate.cutoffs)
+    tests = {
+        name: dataclasses.asdict(statistics.paired(left[name], right[name], evaluate.bootstrap)) for name in left
+    }
+    result = {"a": a.name, "b": b.name, "users": len(one.user), "b_minus_a": tests}
+    scratch = out.with_suffix(".writing")
+    scratch.write_text(json.dumps(result, indent=1))
+    scratch.rename(out)
+    return result
+
+
+def _write(
+    data: Examples, score: Score, length: int, out: Path, evaluate: EvaluateConfig, about: dict[str, Any]
+) -> dict[str, Any]:
+    result: dict[str, Any] = {**about, "protocol": _protocol(data)}
+    with new_folder(out) as folder:
+        for split in ("valid", "test"):
+            found = rank(held_out(data, split, length, evaluate.batch), score)
+            values = metrics.per_user(found.above, found.tied, evaluate.cutoffs)
+            result[split] = {
+                name: dataclasses.asdict(statistics.interval(value, evaluate.bootstrap))
+                for name, value in values.items()
+            }
+            result[split]["users"] = len(found.user)
+        pq.write_table(found.table(), folder / "per_user.parquet")
+        (folder / "metrics.json").write_text(json.dumps(result, indent=1))
+        files = [describe(folder / name, folder) for name in ("metrics.json", "per_user.parquet")]
+        write_manifest(folder, {"files": files})
+    return result
+
+
+def _protocol(data: Examples) -> str:
+    split = data.manifest["split"].replace("_", " ")
+    return f"{split}, full ranking over {len(data.vocabulary.ids):,} items, seen items excluded, expected-rank ties"
+
+
+def _outcomes(folder: Path) -> Outcomes:
+    read_manifest(folder)
+    table = pq.read_table(folder / "per_user.parquet")
+    return Outcomes(*(table[name].to_numpy(zero_copy_only=False) for name in ("user", "target", "above", "tied")))

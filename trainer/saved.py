@@ -1,0 +1,45 @@
+"""A trained variant's folder, opened for evaluation or export."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer import checkpoint
+from trainer.config import ModelConfig
+from trainer.input import Examples
+from trainer.recommender import Recommender
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The best checkpoint of ``models/<variant>``, restored in this process."""
+
+    folder: Path
+    checkpoint: Path
+    config: dict[str, Any]  # the TrainConfig it was trained with
+    recommender: Recommender
+
+
+def load(folder: Path, examples: Examples) -> Saved:
+    """Restores the checkpoint that was best on validation.
+
+    Raises:
+      FileNotFoundError: the variant has not finished training.
+      CheckpointError: the checkpoint does not fit the examples' vocabulary.
+    """
+    history = folder / "history.json"
+    if not history.exists():
+        raise FileNotFoundError(f"{history}: missing; this variant has not finished training")
+    best = folder / "checkpoints" / json.loads(history.read_text())["summary"]["best_checkpoint"]
+    config = json.loads((folder / "config.json").read_text())
+    model = ModelConfig(**config["model"])
+    knowledge = np.load(best / "table.knowledge.npy", mmap_mode="r") if model.knowledge else None
+    recommender = Recommender(model, examples.vocabulary.size, knowledge)
+    checkpoint.restore(best, recommender.tables, recommender.dense, slots=False)
+    recommender.dense.pull()
+    return Saved(folder, best, config, recommender)
