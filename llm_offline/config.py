@@ -17,12 +17,12 @@ class EmbedConfig:
     dtype: str = "float32"  # float32 | bfloat16
     max_tokens: int = 64
     batch_tokens: int = 2048  # padded tokens a batch
-    template: str = "{title}. {categories}"  # over the item's columns
+    template: str = "{title}. {categories}"  # over the item's columns; a missing value goes with the text before it
     normalize: bool = True
 
     def __post_init__(self) -> None:
         one_of("pooling", self.pooling, ("mean", "last", "eos"))
         one_of("dtype", self.dtype, ("float32", "bfloat16"))
         at_least("layers", self.layers, 0)
-        at_least("max_tokens", self.max_tokens, 1)
+        at_least("max_tokens", self.max_tokens, 2 if self.pooling == "eos" else 1)
         at_least("batch_tokens", self.batch_tokens, self.max_tokens)

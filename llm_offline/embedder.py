@@ -1,0 +1,120 @@
+"""Texts to vectors, at the speed the processor allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from llm_offline import pooling
+from llm_offline.batching import length_batches
+from llm_offline.config import EmbedConfig
+from llm_offline.language_model import LanguageModel, load
+from llm_offline.packed_linear import pack_linears
+
+
+class Embedder:
+    """A language model with a pooling on top.
+
+    Texts are tokenised together, each distinct text is computed once, and texts of like length share a
+    batch (`length_batches`). The vectors do not depend on which texts are given together, but for rounding.
+
+    ``model_id`` names all that a vector depends on but the text: weights, layers, dtype, pooling, the cut at
+    ``max_tokens``, normalisation. The batch size is no part of it.
+    """
+
+    def __init__(self, config: EmbedConfig) -> None:
+        """Loads the model.
+
+        Raises:
+            FileNotFoundError, ValueError: as `language_model.load`; or pooling is "eos" and the tokenizer has
+                no end-of-sequence token.
+        """
+        self.config = config
+        self._language_model: LanguageModel = load(config)
+        self._tokenizer = self._language_model.tokenizer
+        if config.pooling == "eos" and self._tokenizer.eos_token_id is None:
+            raise ValueError(f"embed.pooling: {config.model!r} has no end-of-sequence token for 'eos'")
+        model = self._language_model.model
+        if getattr(model, "pooler", None) is not None:
+            model.pooler = None  # BERT's pooler is computed by the model and used by nobody here
+        pack_linears(model)
+        self.width = self._language_model.width
+        self.model_id = "/".join(
+            (
+                self._language_model.model_id,
+                config.pooling,
+                f"max_tokens={config.max_tokens}",
+                "normalized" if config.normalize else "raw",
+            )
+        )
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text with the model's special tokens, cut to ``max_tokens``.
+
+        Raises:
+            ValueError: a text has no token at all (an empty text, for a model without special tokens).
+        """
+        append_eos = self.config.pooling == "eos"
+        room = self.config.max_tokens - append_eos
+        if not texts:
+            return []
+        ids = self._tokenizer(
+            list(texts), truncation=True, max_length=room, return_attention_mask=False
+        )["input_ids"]
+        if append_eos:
+            ids = [row + [self._tokenizer.eos_token_id] for row in ids]
+        for position, row in enumerate(ids):
+            if not row:
+                raise ValueError(f"text {position} has no tokens: {texts[position]!r}")
+        return ids
+
+    def encode(self, texts: Sequence[str], progress: bool = False) -> np.ndarray:
+        """One vector a text.
+
+        Args:
+            texts: n texts.
+            progress: show a bar that counts texts.
+        Returns:
+            (n, width) float32, in the order of ``texts``.
+        Raises:
+            ValueError: as `tokenize`.
+        """
+        distinct = {text: position for position, text in enumerate(dict.fromkeys(texts))}
+        ids = self.tokenize(list(distinct))
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        vectors = np.empty((len(ids), self.width), np.float32)
+        with (
+            torch.inference_mode(),
+            tqdm(total=len(ids), desc="embed", unit="text", disable=not progress) as bar,
+        ):
+            for rows in length_batches(lengths, self.config.batch_tokens):
+                vectors[rows] = self._embed([ids[row] for row in rows]).float().numpy()
+                bar.update(len(rows))
+        return vectors[[distinct[text] for text in texts]]
+
+    def _embed(self, ids: list[list[int]]) -> Tensor:
+        """Token ids of B texts → (B, width)."""
+        token_ids, mask = _padded(ids)  # (B, L), (B, L) or None
+        states = self._language_model.model(
+            input_ids=token_ids, attention_mask=mask, use_cache=False
+        ).last_hidden_state  # (B, L, D)
+        kind = self.config.pooling
+        if kind == "eos":
+            vectors = pooling.eos(states, mask, token_ids, self._tokenizer.eos_token_id)
+        else:
+            vectors = {"mean": pooling.mean, "last": pooling.last}[kind](states, mask)
+        return torch.nn.functional.normalize(vectors, dim=1) if self.config.normalize else vectors
+
+
+def _padded(ids: list[list[int]]) -> tuple[Tensor, Tensor | None]:
+    """Token ids padded on the right, and their mask; no mask where all texts are of one length."""
+    longest = max(map(len, ids))
+    if all(len(row) == longest for row in ids):
+        return torch.tensor(ids), None
+    token_ids = torch.tensor([row + [0] * (longest - len(row)) for row in ids])
+    lengths = torch.tensor([len(row) for row in ids])
+    return token_ids, (torch.arange(longest) < lengths.unsqueeze(1)).long()

@@ -1,0 +1,81 @@
+"""Loading a language model or sentence encoder, without the network unless it is asked for by hub id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llm_offline.config import EmbedConfig
+from llm_offline.model_files import content_hash, resolve
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A model that turns token ids (B, L) into states (B, L, width), and its tokenizer.
+
+    ``model_id`` names the weights, their content and the layers kept: two models of one id give the same
+    states.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    width: int
+    model_id: str
+    dtype: torch.dtype
+
+
+def load(config: EmbedConfig) -> LanguageModel:
+    """Loads the model in evaluation mode on the CPU, cut to its first ``config.layers`` layers.
+
+    Raises:
+        FileNotFoundError: the model's files are not there.
+        ValueError: ``layers`` is more than the model has.
+    """
+    folder, name = resolve(config.model)
+
+    import torch
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    architecture = AutoConfig.from_pretrained(folder, local_files_only=True)
+    layers = architecture.num_hidden_layers
+    if config.layers > layers:
+        rule = f"must be at most {layers}, the layers {config.model!r} has"
+        raise ValueError(f"embed.layers {rule}, received {config.layers}")
+    if config.layers:
+        layers = architecture.num_hidden_layers = config.layers
+        if getattr(architecture, "layer_types", None):
+            architecture.layer_types = architecture.layer_types[:layers]
+    dtype = getattr(torch, config.dtype)
+    with _quiet_loading():
+        model = AutoModel.from_pretrained(
+            folder, config=architecture, dtype=dtype, attn_implementation="sdpa", local_files_only=True
+        )
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return LanguageModel(
+        model=model.eval(),
+        tokenizer=tokenizer,
+        width=architecture.hidden_size,
+        model_id=f"{name}@{content_hash(folder)}/layers={layers}/{config.dtype}",
+        dtype=dtype,
+    )
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Without transformers' bar and its report of weights left out, which are the head and the layers cut."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
