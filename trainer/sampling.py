@@ -40,7 +40,7 @@ def unseen(history: tf.Tensor, targets: tf.Tensor, items: int, seed: tf.Tensor) 
     Returns:
       (B, L) int32.
     """
-    window = tf.concat([history[:, :1], targets], axis=1)  # (B, L + 1)
+    window = tf.concat([history, targets[:, -1:]], axis=1)  # (B, L + 1)
     shape = tf.concat([tf.shape(history), [TRIES]], axis=0)
     drawn = tf.random.stateless_uniform(shape, seed, 1, items, tf.int32)  # (B, L, TRIES)
     chosen = drawn[..., -1]

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.config import ModelConfig
+from trainer.models.sasrec import SASRec
+
+CONFIG = ModelConfig(d=8, blocks=2, heads=2, max_length=6, dropout=0.5)
+
+
+@pytest.fixture
+def model() -> SASRec:
+    model = SASRec(CONFIG)
+    model.build((None, 6, 8))
+    return model
+
+
+def test_a_shorter_slice_of_the_same_history_gives_the_same_vectors(model):
+    x = tf.constant(np.random.default_rng(0).normal(size=(1, 6, 8)), tf.float32)
+    mask = tf.constant([[False, False, False, True, True, True]])
+    np.testing.assert_allclose(model(x, mask)[:, 3:], model(x[:, 3:], mask[:, 3:]), rtol=1e-5, atol=1e-6)
+
+
+def test_positions_count_from_the_newest_item(model):
+    model.position.assign(tf.range(48, dtype=tf.float32)[:, None][:6] * tf.ones((6, 8)) * tf.range(8.0))
+    one = tf.zeros((1, 1, 8))
+    alone = model(one, tf.constant([[True]]))
+    last = model(tf.zeros((1, 6, 8)), tf.constant([[False] * 5 + [True]]))[:, -1:]
+    np.testing.assert_allclose(alone, last, rtol=1e-5)
+
+
+def test_a_later_item_never_changes_an_earlier_output(model):
+    x = np.random.default_rng(0).normal(size=(2, 6, 8)).astype("f4")
+    changed = x.copy()
+    changed[:, 4:] = 0.0
+    mask = tf.ones((2, 6), tf.bool)
+    np.testing.assert_array_equal(model(tf.constant(x), mask)[:, :4], model(tf.constant(changed), mask)[:, :4])
+
+
+def test_dropout_follows_the_seed(model):
+    x, mask = tf.ones((1, 6, 8)), tf.ones((1, 6), tf.bool)
+    first, again, other = (model(x, mask, tf.constant(s)).numpy() for s in ([1, 2], [1, 2], [3, 4]))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    np.testing.assert_array_equal(model(x, mask), model(x, mask))
+
+
+def test_knowledge_starts_without_a_say_and_is_projected(model):
+    model = SASRec(CONFIG)
+    model.build((None, 6, 8), knowledge_width=3)
+    rows, known = tf.ones((2, 8)), tf.constant([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
+    np.testing.assert_array_equal(model.items(rows, known), rows)
+    model.knowledge.kernel.assign(tf.ones((3, 8)))
+    np.testing.assert_array_equal(model.items(rows, known), [[2.0] * 8, [3.0] * 8])

@@ -1,0 +1,29 @@
+import numpy as np
+import tensorflow as tf
+
+from trainer.sampling import Popularity, unseen
+
+
+def test_popularity_draws_items_by_their_counts():
+    source = Popularity(np.array([0, 0, 2, 6]))  # smoothed: 1, 3, 7 of 11
+    drawn = source.draw(20000, tf.constant([1, 2])).numpy()
+    share = np.bincount(drawn, minlength=4) / 20000
+    np.testing.assert_allclose(share, [0, 1 / 11, 3 / 11, 7 / 11], atol=0.015)
+    np.testing.assert_allclose(source.probability, [0, 1 / 11, 3 / 11, 7 / 11], rtol=1e-6)
+
+
+def test_the_same_seed_draws_the_same_items():
+    source = Popularity(np.ones(50, np.int64))
+    first, again, other = (source.draw(20, tf.constant(s)).numpy() for s in ([1, 2], [1, 2], [1, 3]))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_negatives_are_never_in_the_window():
+    history, targets = tf.constant([[0, 1, 2], [4, 5, 1]]), tf.constant([[0, 2, 3], [5, 1, 2]])
+    for seed in range(20):
+        drawn = unseen(history, targets, 60, tf.constant([seed, 0])).numpy()
+        assert not set(drawn[0]) & {1, 2, 3}
+        assert not set(drawn[1]) & {4, 5, 1, 2}
+        assert drawn.min() >= 1
+        assert drawn.max() < 60

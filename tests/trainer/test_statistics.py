@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from trainer import statistics
+
+
+def test_the_interval_holds_the_mean_and_has_the_width_theory_gives():
+    values = np.random.default_rng(0).normal(3.0, 2.0, 4000)
+    found = statistics.interval(values, 2000)
+    half = 1.96 * values.std() / np.sqrt(4000)
+    assert found.mean == pytest.approx(values.mean())
+    assert found.low == pytest.approx(values.mean() - half, abs=0.15 * half)
+    assert found.high == pytest.approx(values.mean() + half, abs=0.15 * half)
+
+
+def test_equal_models_differ_by_nothing():
+    values = np.array([0.0, 1.0, 0.5])
+    found = statistics.paired(values, values, 100)
+    assert (found.difference, found.p_value) == (0.0, 1.0)
+
+
+def test_a_clear_gain_is_significant_and_a_coin_flip_is_not():
+    random = np.random.default_rng(1)
+    base = random.random(500)
+    assert statistics.paired(base, base + 0.1 + 0.1 * random.random(500), 1000).p_value < 0.01
+    assert statistics.paired(base, base + random.normal(0, 0.1, 500), 1000).p_value > 0.05
+
+
+def test_the_p_value_is_that_of_all_sign_flips():
+    # Six users, all better by one: of the 64 sign patterns only two are as extreme.
+    found = statistics.paired(np.zeros(6), np.ones(6), 1000)
+    assert found.p_value == pytest.approx(2 / 64)
+
+
+def test_users_must_match():
+    with pytest.raises(ValueError, match="same users"):
+        statistics.paired(np.zeros(3), np.zeros(4), 10)
