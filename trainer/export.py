@@ -1,0 +1,125 @@
+"""The export stage: the best checkpoint as a SavedModel version that takes raw ids."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from trainer import saved
+from trainer.config import ExportConfig
+from trainer.input import Examples, held_out, right_align
+from trainer.recommender import Recommender
+from trainer.vocabulary import Vocabulary
+
+HISTORY = tf.TensorSpec((None, None), tf.string, name="history")
+
+
+class Served(tf.Module):
+    """A recommender with its vocabulary: raw histories of item ids in, items and scores out.
+
+    ``history`` is (B, any length), oldest first; "" and unknown ids anywhere in it are dropped, and the newest L
+    of what is left are read.
+    """
+
+    def __init__(self, recommender: Recommender, vocabulary: Vocabulary, top_k: int) -> None:
+        super().__init__()
+        self.model = recommender.model
+        self.length = recommender.config.max_length
+        self.vocabulary = vocabulary
+        self.top_k = min(top_k, len(vocabulary.ids))
+        self.vectors = tf.Variable(recommender.item_vectors(), trainable=False, name="item_vectors")  # (N, d)
+        self._embed = recommender.embed
+
+    @tf.function(input_signature=[HISTORY])
+    def recommend(self, history: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The K best items the history does not hold; "" and the lowest float where fewer than K are left."""
+        seen = self.vocabulary.lookup(history)  # (B, ·)
+        scores = tf.matmul(self._user(seen), self.vectors, transpose_b=True)  # (B, N)
+        row = tf.broadcast_to(tf.range(tf.shape(seen)[0])[:, None], tf.shape(seen))
+        hidden = tf.reshape(tf.stack([row, seen], axis=-1), (-1, 2))
+        lowest = tf.fill((tf.shape(hidden)[0],), scores.dtype.min)
+        scores = tf.tensor_scatter_nd_update(scores, hidden, lowest)
+        scores = tf.concat([tf.fill((tf.shape(scores)[0], 1), scores.dtype.min), scores[:, 1:]], axis=1)
+        best, index = tf.math.top_k(scores, self.top_k)
+        left = best > scores.dtype.min
+        return {"items": self.vocabulary.names(tf.where(left, index, 0)), "scores": best}
+
+    @tf.function(input_signature=[HISTORY, tf.TensorSpec((None, None), tf.string, name="candidates")])
+    def score(self, history: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Scores of given candidates (B, C); an unknown one gets the lowest float."""
+        index = self.vocabulary.lookup(candidates)
+        user = self._user(self.vocabulary.lookup(history))
+        scores = tf.einsum("bd,bcd->bc", user, tf.gather(self.vectors, index))
+        return {"scores": tf.where(index > 0, scores, scores.dtype.min)}
+
+    @tf.function(input_signature=[HISTORY])
+    def embed_user(self, history: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The histories' vectors (B, d): an item's score is its dot product with it."""
+        return {"embedding": self._user(self.vocabulary.lookup(history))}
+
+    def _user(self, index: tf.Tensor) -> tf.Tensor:
+        return self._embed(right_align(tf.RaggedTensor.from_tensor(index), self.length), self.vectors)
+
+
+def run(examples: Path, model: Path, out: Path, export: ExportConfig) -> dict[str, Any]:
+    """Writes the next version under ``out`` (``export/<model>``): SavedModel, warmup requests, manifest.
+
+    The version's folder gets its number when it is complete, so a server that watches ``out`` never loads a part.
+
+    Returns:
+      {"version", "path", "items", "top_k"}.
+    """
+    data = Examples(examples)
+    restored = saved.load(model, data)
+    served = Served(restored.recommender, data.vocabulary, export.top_k)
+    out.mkdir(parents=True, exist_ok=True)
+    versions = sorted(int(p.name) for p in out.iterdir() if p.name.isdigit())
+    version = versions[-1] + 1 if versions else 1
+    scratch = out / f".writing-{version}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    signatures = {"serving_default": served.recommend, "score": served.score, "embed_user": served.embed_user}
+    tf.saved_model.save(served, str(scratch), signatures=signatures)
+    extra = scratch / "assets.extra"
+    extra.mkdir()
+    histories = _histories(data, restored.recommender.config.max_length, export.warmup_requests)
+    _write_warmup(extra / "tf_serving_warmup_requests", out.name, histories)
+    evaluation = model.parent.parent / "evaluation" / model.name / "metrics.json"
+    manifest = {
+        "model": out.name,
+        "version": version,
+        "parent_version": versions[-1] if versions else None,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "checkpoint": restored.checkpoint.name,
+        "config": restored.config,
+        "data_window": data.manifest["window"],
+        "vocabulary": data.manifest["vocabulary"],
+        "metrics": json.loads(evaluation.read_text()) if evaluation.exists() else None,
+    }
+    (extra / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    path = out / str(version)
+    scratch.rename(path)
+    return {"version": version, "path": str(path), "items": len(data.vocabulary.ids), "top_k": served.top_k}
+
+
+def _histories(data: Examples, length: int, count: int) -> list[list[str]]:
+    rows = next(held_out(data, "test", length, max(count, 1)))
+    return [[data.vocabulary.ids[i - 1] for i in row if i > 0] for row in rows.history[:count]]
+
+
+def _write_warmup(path: Path, model: str, histories: list[list[str]]) -> None:
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for history in histories:
+            ids = np.array([[item.encode() for item in history]])
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = model
+            request.model_spec.signature_name = "serving_default"
+            request.inputs["history"].CopyFrom(tf.make_tensor_proto(ids, tf.string))
+            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+            writer.write(log.SerializeToString())
