@@ -10,6 +10,7 @@ setup(
     description="A large language model and a recommender, trained together",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
+    package_data={"antiphon": ["report.css"]},
     install_requires=[
         "apache-beam==2.77.0",
         "duckdb==2.0.0",

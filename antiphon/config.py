@@ -59,6 +59,7 @@ class Config:
         require(NAME.fullmatch(self.name) is not None, "name", rule, self.name)
         for name, train in self.variants.items():
             require(NAME.fullmatch(name) is not None, "variants: a name", rule, name)
+            require(name != "popularity", "variants: a name", "must not be that of the baseline", name)
             limit = self.features.history_length
             require(
                 train.model.max_length <= limit,

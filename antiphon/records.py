@@ -19,6 +19,7 @@ from typing import Any
 class Record:
     stage: str
     fingerprint: str
+    identity: str = ""  # of a stage that can go on where it stopped: what must be the same for that
     done: bool = False
     seconds: float = 0.0
     output: str = ""  # hash of the stage's manifests

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from antiphon import processes, records
+from antiphon.clock import clock
 from antiphon.config import Config, dump
 from antiphon.stages import Stage, do, find, holds, plan
 
@@ -41,8 +44,24 @@ def run_here(config: Config, name: str, has_parent: bool) -> int:
             f"TF_CONFIG is set: train one variant a cluster, with --variant, one of "
             f"{', '.join(config.variants)}"
         )
-    do(config, stages[0])
+    if plays_server():
+        stages[0].work(config)  # nothing is recorded: the stage is the chief's
+    else:
+        do(config, stages[0])
     return 0
+
+
+def plays_server() -> bool:
+    """Whether TF_CONFIG makes this process a parameter server or a worker.
+
+    Raises:
+        ValueError: TF_CONFIG is not JSON that names a task.
+    """
+    text = os.environ.get("TF_CONFIG")
+    try:
+        return bool(text) and json.loads(text)["task"]["type"] in ("ps", "worker")
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"TF_CONFIG: must be JSON with task.type, received {text!r}") from None
 
 
 def _run(config: Config, stages: Sequence[Stage], skip: bool, debug: bool) -> int:
@@ -73,12 +92,3 @@ def _run_stage(config: Config, stage: Stage, file: Path, held: int, debug: bool)
     if code != 0:
         how = f"was ended by signal {-code}" if code < 0 else f"failed with code {code}"
         raise processes.StageFailed(f"{stage.name} {how}; its output is in {log}", code)
-
-
-def clock(seconds: float) -> str:
-    """4.2 s, 75 s, 3 min 20 s."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60} s"

@@ -1,4 +1,4 @@
-"""The stages of a run: what each reads, what it builds on, what it makes, and the one function it calls."""
+"""The stages of a run: what each reads, builds on and makes, and when it need not be done again."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import glob
 import os
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from antiphon import records
+from antiphon import records, work
 from antiphon.config import Config
 from antiphon.records import Record
+from antiphon.work import Work
 from feature_store.checks import require
 from feature_store.config import DataConfig
 
@@ -30,7 +30,7 @@ class Stage:
         settings: the part of the config it reads.
         products: what it leaves in the run's folder.
         work: does it; returns a summary that JSON can write.
-        resumable: its product is a folder in which it can go on where it stopped.
+        identity: for a stage that can go on where it stopped, what must be the same for that; else None.
         version: raise it when the same settings come to give another output.
     """
 
@@ -39,68 +39,47 @@ class Stage:
     needs: tuple[str, ...]
     settings: Any
     products: tuple[str, ...]
-    work: Callable[[Config], dict[str, Any]]
-    resumable: bool = False
+    work: Work
+    identity: Work | None = None
     version: int = 1
 
 
 def plan(config: Config) -> list[Stage]:
     """The stages of a run, each after those it builds on."""
     text = ("embed",) if config.uses_knowledge else ()
-    stages = [Stage("ingest", ("ingest",), (), [config.data, _sources(config.data)], ("tables",), _ingest)]
-    if text:
-        stages.append(embed_stage(config))
+    sources = _sources(config.data)
+    stages = [Stage("ingest", ("ingest",), (), [config.data, sources], ("tables",), work.ingest)]
+    stages += [embed_stage(config)] if text else []
     stages += [
-        Stage("features", ("features",), ("ingest", *text), config.features, ("features",), _features),
-        Stage(
-            "examples",
-            ("examples",),
-            ("ingest", "features"),
-            [config.examples, config.features],
-            ("examples",),
-            _examples,
-        ),
-    ]
-    for variant, train in config.variants.items():
-        knowledge = text if train.model.knowledge else ()
-        stages.append(
-            Stage(
-                f"train-{variant}",
-                ("train", "--variant", variant),
-                ("examples", *knowledge),
-                train,
-                (f"models/{variant}/history.json", f"models/{variant}/best"),
-                _train(variant),
-                resumable=True,
-            )
-        )
+        Stage("features", ("features",), ("ingest", *text), config.features, ("features",), work.features),
+        Stage("examples", ("examples",), ("ingest", "features"), [config.examples, config.features],
+              ("examples",), work.examples),
+    ]  # fmt: skip
+    stages += [_train_stage(config, variant) for variant in config.variants]
     trained = tuple(f"train-{variant}" for variant in config.variants)
-    metrics = tuple(f"evaluation/{variant}/metrics.json" for variant in config.variants)
+    evaluated = tuple(f"evaluation/{name}" for name in ("popularity", *config.variants))
     stages += [
-        Stage("evaluate", ("evaluate",), ("examples", *trained), config.evaluate, metrics, _evaluate),
-        Stage("export", ("export",), ("examples", *trained), config.export, ("export/chosen.json",), _export),
-        Stage(
-            "recommend",
-            ("recommend", "--save"),
-            ("ingest", "features", "export"),
-            {},
-            ("recommendations.json",),
-            _recommend,
-        ),
-        Stage(
-            "report",
-            ("report",),
-            tuple(stage.name for stage in stages) + ("evaluate", "export", "recommend"),
-            config.name,
-            ("report.html",),
-            _report,
-        ),
-    ]
-    return stages
+        Stage("evaluate", ("evaluate",), ("examples", *trained), config.evaluate, evaluated, work.evaluate),
+        Stage("export", ("export",), ("examples", *trained, "evaluate"), config.export,
+              ("export/chosen.json",), work.export),
+        Stage("recommend", ("recommend", "--save"), ("ingest", "features", "export"), None,
+              ("recommendations.json",), work.recommend),
+    ]  # fmt: skip
+    before = tuple(stage.name for stage in stages)
+    return [*stages, Stage("report", ("report",), before, None, ("report.html",), work.report)]
 
 
 def embed_stage(config: Config) -> Stage:
-    return Stage("embed", ("embed",), ("ingest",), config.embed, ("knowledge/item_text",), _embed)
+    return Stage("embed", ("embed",), ("ingest",), config.embed, ("knowledge/item_text",), work.embed)
+
+
+def _train_stage(config: Config, variant: str) -> Stage:
+    settings = config.variants[variant]
+    needs = ("examples", "embed") if settings.model.knowledge else ("examples",)
+    products = (f"models/{variant}/history.json", f"models/{variant}/checkpoints")
+    command = ("train", "--variant", variant)
+    identity = work.train_identity(variant)
+    return Stage(f"train-{variant}", command, needs, settings, products, work.train(variant), identity)
 
 
 def find(config: Config, name: str) -> list[Stage]:
@@ -111,7 +90,7 @@ def find(config: Config, name: str) -> list[Stage]:
     """
     stages = [*plan(config), *([] if config.uses_knowledge else [embed_stage(config)])]
     found = [stage for stage in stages if name in (stage.name, stage.command[0])]
-    require(bool(found), "stage", f"must be one of {', '.join(stage.name for stage in stages)}", name)
+    require(bool(found), "the stage", f"must be one of {', '.join(stage.name for stage in stages)}", name)
     return found
 
 
@@ -121,6 +100,44 @@ def fingerprint(config: Config, stage: Stage) -> str:
     Raises:
         ValueError: a stage it builds on has not been done.
     """
+    return records.fingerprint([stage.name, stage.version, _plain(stage.settings), _inputs(config, stage)])
+
+
+def holds(config: Config, stage: Stage) -> bool:
+    """Whether what the stage made before is what it would make now."""
+    record = records.read(config.folder, stage.name)
+    if record is None or not record.done or record.fingerprint != fingerprint(config, stage):
+        return False
+    return record.output == records.output_hash(config.folder, stage.products)
+
+
+def do(config: Config, stage: Stage) -> dict[str, Any]:
+    """Do the stage in this process and record it; its record is unfinished until all it makes is in place."""
+    begun, identity = fingerprint(config, stage), ""
+    if stage.identity is not None:
+        identity = records.fingerprint([stage.identity(config), _inputs(config, stage)])
+        _make_room(config, stage, identity)
+    records.write(config.folder, Record(stage.name, begun, identity))
+    start = time.monotonic()
+    summary = stage.work(config)
+    seconds = round(time.monotonic() - start, 3)
+    output = records.output_hash(config.folder, stage.products)
+    if output is None:
+        raise RuntimeError(f"{config.folder}: {stage.name} ended without leaving {', '.join(stage.products)}")
+    records.write(config.folder, Record(stage.name, begun, identity, True, seconds, output, summary))
+    return summary
+
+
+def _make_room(config: Config, stage: Stage, identity: str) -> None:
+    """Remove what the stage made from other inputs or settings: it cannot go on from there."""
+    before = records.read(config.folder, stage.name)
+    made = (config.folder / stage.products[0]).parent
+    if made.exists() and (before is None or before.identity != identity):
+        print(f"{stage.name}: {made} was made from other inputs or settings; starting afresh", flush=True)
+        shutil.rmtree(made)
+
+
+def _inputs(config: Config, stage: Stage) -> dict[str, list[str]]:
     inputs = {}
     for need in stage.needs:
         record = records.read(config.folder, need)
@@ -130,42 +147,13 @@ def fingerprint(config: Config, stage: Stage) -> str:
                 f"`antiphon run` does every stage in order"
             )
         inputs[need] = [record.fingerprint, record.output]
-    return records.fingerprint([stage.name, stage.version, _plain(stage.settings), inputs])
-
-
-def holds(config: Config, stage: Stage) -> bool:
-    """Whether what the stage made before is what it would make now."""
-    record = records.read(config.folder, stage.name)
-    return (
-        record is not None
-        and record.done
-        and record.fingerprint == fingerprint(config, stage)
-        and record.output == records.output_hash(config.folder, stage.products)
-    )
-
-
-def do(config: Config, stage: Stage) -> dict[str, Any]:
-    """Do the stage in this process and record it. Its record is unfinished until all it makes is in place."""
-    begun = fingerprint(config, stage)
-    before = records.read(config.folder, stage.name)
-    if stage.resumable and (before is None or before.fingerprint != begun):
-        for product in stage.products:
-            shutil.rmtree((config.folder / product).parent, ignore_errors=True)
-    records.write(config.folder, Record(stage.name, begun))
-    start = time.monotonic()
-    summary = stage.work(config)
-    seconds = round(time.monotonic() - start, 3)
-    output = records.output_hash(config.folder, stage.products)
-    if output is None:
-        raise RuntimeError(f"{config.folder}: {stage.name} ended without leaving {', '.join(stage.products)}")
-    records.write(config.folder, Record(stage.name, begun, True, seconds, output, summary))
-    return summary
+    return inputs
 
 
 def _plain(settings: Any) -> Any:
     if isinstance(settings, list):
         return [_plain(part) for part in settings]
-    return asdict(settings) if hasattr(settings, "__dataclass_fields__") else settings
+    return asdict(settings) if is_dataclass(settings) else settings
 
 
 def _sources(data: DataConfig) -> list[Any]:
@@ -183,98 +171,3 @@ def _sources(data: DataConfig) -> list[Any]:
     return [
         [str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files) if file.is_file()
     ]
-
-
-# Each stage's function. The rooms are imported within, so that no process loads TensorFlow or torch in vain.
-
-
-def _knowledge(config: Config) -> Path | None:
-    return config.folder / "knowledge" / "item_text" if config.uses_knowledge else None
-
-
-def _ingest(config: Config) -> dict[str, Any]:
-    from beam_jobs import ingest
-
-    return ingest.run(config.data, config.folder / "tables", config.beam)
-
-
-def _embed(config: Config) -> dict[str, Any]:
-    from beam_jobs import embed
-
-    out = config.folder / "knowledge" / "item_text"
-    return embed.run(config.folder / "tables", out, config.embed, config.beam)
-
-
-def _features(config: Config) -> dict[str, Any]:
-    from beam_jobs import materialize
-
-    folder = config.folder
-    return materialize.run(
-        folder / "tables", _knowledge(config), folder / "features", config.features, config.beam
-    )
-
-
-def _examples(config: Config) -> dict[str, Any]:
-    from feature_store import examples
-
-    folder = config.folder
-    return examples.write(
-        folder / "tables", folder / "features", folder / "examples", config.examples, config.features
-    )
-
-
-def _train(variant: str) -> Callable[[Config], dict[str, Any]]:
-    def work(config: Config) -> dict[str, Any]:
-        from trainer import train
-
-        settings = config.variants[variant]
-        knowledge = _knowledge(config) if settings.model.knowledge else None
-        return train.run(config.folder / "examples", knowledge, config.folder / "models" / variant, settings)
-
-    return work
-
-
-def _evaluate(config: Config) -> dict[str, Any]:
-    from trainer import evaluate
-
-    folder = config.folder / "evaluation"
-    summary: dict[str, Any] = {"variants": {}, "comparisons": {}}
-    for variant in config.variants:
-        summary["variants"][variant] = evaluate.run(
-            config.folder / "examples", config.folder / "models" / variant, folder / variant, config.evaluate
-        )
-    baseline, *others = config.variants
-    for variant in others:
-        name = "comparison.json" if len(others) == 1 else f"comparison_{variant}.json"
-        summary["comparisons"][variant] = evaluate.compare(
-            folder / baseline, folder / variant, folder / name, config.evaluate
-        )
-    return summary
-
-
-def _export(config: Config) -> dict[str, Any]:
-    from antiphon.choice import best_variant
-    from trainer import export
-
-    variant, score = best_variant(config)
-    summary = export.run(
-        config.folder / "examples",
-        config.folder / "models" / variant,
-        config.folder / "export" / variant,
-        config.export,
-    )
-    chosen = {"variant": variant, "validation_ndcg@10": score, **summary}
-    records.write_text(config.folder / "export" / "chosen.json", records.to_json(chosen))
-    return chosen
-
-
-def _recommend(config: Config) -> dict[str, Any]:
-    from antiphon import recommend
-
-    return recommend.sample(config)
-
-
-def _report(config: Config) -> dict[str, Any]:
-    from antiphon import report
-
-    return report.write(config)

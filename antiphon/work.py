@@ -1,0 +1,139 @@
+"""What each stage calls. Rooms are imported within, so that no process loads TensorFlow or torch in vain."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from antiphon import records
+from antiphon.config import Config
+
+Work = Callable[[Config], dict[str, Any]]
+
+
+def ingest(config: Config) -> dict[str, Any]:
+    from beam_jobs import ingest
+
+    return ingest.run(config.data, config.folder / "tables", config.beam)
+
+
+def embed(config: Config) -> dict[str, Any]:
+    from beam_jobs import embed
+
+    return embed.run(config.folder / "tables", text_folder(config), config.embed, config.beam)
+
+
+def features(config: Config) -> dict[str, Any]:
+    from beam_jobs import materialize
+
+    knowledge = text_folder(config) if config.uses_knowledge else None
+    out = config.folder / "features"
+    return materialize.run(config.folder / "tables", knowledge, out, config.features, config.beam)
+
+
+def examples(config: Config) -> dict[str, Any]:
+    from feature_store import examples
+
+    tables, out = config.folder / "tables", config.folder / "examples"
+    return examples.write(tables, config.folder / "features", out, config.examples, config.features)
+
+
+def train(variant: str) -> Work:
+    """The work of training one variant."""
+
+    def work(config: Config) -> dict[str, Any]:
+        from trainer import train
+
+        settings = config.variants[variant]
+        knowledge = text_folder(config) if settings.model.knowledge else None
+        return train.run(config.folder / "examples", knowledge, config.folder / "models" / variant, settings)
+
+    return work
+
+
+def train_identity(variant: str) -> Work:
+    """What of a variant's settings makes it another model: a checkpoint made with others is no start."""
+
+    def identity(config: Config) -> dict[str, Any]:
+        from trainer.train import FREE_TO_CHANGE
+
+        settings = dataclasses.asdict(config.variants[variant])
+        return {name: value for name, value in settings.items() if name not in FREE_TO_CHANGE}
+
+    return identity
+
+
+def evaluate(config: Config) -> dict[str, Any]:
+    """Every variant and the ranking by popularity; then every variant against the first, user by user."""
+    from trainer import evaluate
+
+    data, folder = config.folder / "examples", config.folder / "evaluation"
+    summary: dict[str, Any] = {
+        "popularity": evaluate.popularity(data, folder / "popularity", config.evaluate)
+    }
+    for variant in config.variants:
+        model = config.folder / "models" / variant
+        summary[variant] = evaluate.run(data, model, folder / variant, config.evaluate)
+    baseline, *others = config.variants
+    for variant in others:
+        out = comparison_file(config, variant)
+        summary[f"{variant} against {baseline}"] = evaluate.compare(
+            folder / baseline, folder / variant, out, config.evaluate
+        )
+    return summary
+
+
+def comparison_file(config: Config, variant: str) -> Path:
+    """Where `variant` is compared with the first one."""
+    name = "comparison.json" if len(config.variants) == 2 else f"comparison_{variant}.json"
+    return config.folder / "evaluation" / name
+
+
+def export(config: Config) -> dict[str, Any]:
+    """The variant with the best NDCG@10 on validation; the test split never selects."""
+    from trainer import export
+
+    scores = {variant: _validation_score(config, variant) for variant in config.variants}
+    variant = max(scores, key=scores.__getitem__)
+    model, out = config.folder / "models" / variant, config.folder / "export" / variant
+    summary = export.run(config.folder / "examples", model, out, config.export)
+    chosen = {"variant": variant, "valid_ndcg@10": scores, **summary}
+    records.write_text(config.folder / "export" / "chosen.json", records.to_json(chosen))
+    return chosen
+
+
+def chosen(config: Config) -> dict[str, Any]:
+    """What `export` chose: variant, version, path.
+
+    Raises:
+        ValueError: nothing has been exported.
+    """
+    path = config.folder / "export" / "chosen.json"
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no exported model; `antiphon export` makes it")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def recommend(config: Config) -> dict[str, Any]:
+    from antiphon import recommend
+
+    return recommend.sample(config)
+
+
+def report(config: Config) -> dict[str, Any]:
+    from antiphon import report
+
+    return report.write(config)
+
+
+def text_folder(config: Config) -> Path:
+    """Where the items' text vectors lie."""
+    return config.folder / "knowledge" / "item_text"
+
+
+def _validation_score(config: Config, variant: str) -> float:
+    history = json.loads((config.folder / "models" / variant / "history.json").read_text(encoding="utf-8"))
+    return history["summary"]["valid_ndcg@10"]
