@@ -55,7 +55,7 @@ def write_tables(
                 "duplicates": duplicates.get(table.name, 0),
                 **folders.describe(path, folder),
             }
-        reasons = _write_dead_letters(folder, dead_letters)
+        reasons = write_dead_letters(folder, dead_letters)
         for name in TABLES:
             described[name]["dead_letters"] = reasons[name]
         manifest = {
@@ -97,7 +97,8 @@ def _wider(window: tuple[int, int] | None, piece: pa.Table) -> tuple[int, int]:
     )
 
 
-def _write_dead_letters(folder: Path, dead_letters: Iterable[DeadLetter]) -> dict[str, Counter[str]]:
+def write_dead_letters(folder: Path, dead_letters: Iterable[DeadLetter]) -> dict[str, Counter[str]]:
+    """Writes ``dead_letter/<table>.jsonl`` into a folder; returns how many of each reason, per table."""
     reasons: dict[str, Counter[str]] = {name: Counter() for name in TABLES}
     (folder / "dead_letter").mkdir()
     with ExitStack() as stack:

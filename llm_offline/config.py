@@ -17,7 +17,7 @@ class EmbedConfig:
     dtype: str = "float32"  # float32 | bfloat16
     max_tokens: int = 64
     batch_tokens: int = 2048  # padded tokens a batch
-    template: str = "{title}. {categories}"  # over the item's columns; a missing value goes with the text before it
+    template: str = "{title}. {categories}"  # over the item's columns
     normalize: bool = True
 
     def __post_init__(self) -> None:
