@@ -25,7 +25,7 @@ _CHUNK_EVENTS = 1 << 15  # rows of user_history made at a time: this many times 
 
 def write_views(tables: Path, knowledge: Path | None, folder: Path, history_length: int) -> dict[str, Any]:
     """Writes ``<view>.parquet`` for every view into ``folder`` and returns what its manifest says of them:
-    ``{"kind": "features", "views": {name: {rows, file, bytes, sha256}}, "schema": ...}``.
+    ``{"kind": "features", "views": {name: {rows, file, bytes, sha256}}, "schema": ..., "events": sha256}``.
 
     ``knowledge`` is the folder of the item-text vectors (``knowledge/item_text``); None leaves ``item_text``
     out. ``folder`` is one that is renamed into place later (``folders.new_folder``).
@@ -52,7 +52,8 @@ def write_views(tables: Path, knowledge: Path | None, folder: Path, history_leng
                 rows += batch.num_rows
         described[view.name] = {"rows": rows, **folders.describe(path, folder)}
     kept = schema.to_json() | {"history_length": history_length, "text_width": width}
-    return {"kind": "features", "views": described, "schema": kept}
+    events = manifest["tables"]["events"]["sha256"]
+    return {"kind": "features", "views": described, "schema": kept, "events": events}
 
 
 def read_features(features: Path, hashes: bool = False) -> tuple[dict[str, Any], Schema]:

@@ -184,8 +184,8 @@ class Schema:
     def _history(self) -> Field:
         return Field("history", shape=(None,), vocabulary="item", max_length=self.history_length)
 
-    def example(self) -> tuple[Field, ...]:
-        """The features of one ``tf.train.Example``."""
+    def example(self, split: str = "train") -> tuple[Field, ...]:
+        """The features of one ``tf.train.Example`` of a split (train, valid or test)."""
         return (
             Field("user_id", required=True),
             self._history,
@@ -193,6 +193,7 @@ class Schema:
             Field("label_time", "int64", required=True),
             Field("event_count", "int64"),
             *self.user_attributes,
+            *(() if split == "train" else (Field("seen", shape=(None,), vocabulary="item"),)),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -1,0 +1,174 @@
+"""Examples: a split's label rows, their features as of just before, in TFRecord shards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from tqdm import tqdm
+
+from feature_store import folders
+from feature_store.asof import asof_join
+from feature_store.build import read_features
+from feature_store.config import ExampleConfig, FeatureConfig
+from feature_store.errors import DataError
+from feature_store.schema import Field, Schema, fields_from_json
+from feature_store.splits import SPLITS, label_rows
+from feature_store.table_folder import read_manifest as read_tables
+from feature_store.table_folder import read_table
+from feature_store.tfrecord import encode_examples, write_records
+
+_PASS_ROWS = 1 << 18  # label rows joined at a time: bounds memory
+
+
+def write(
+    tables: Path, features: Path, out: Path, examples: ExampleConfig, feature_config: FeatureConfig
+) -> dict[str, Any]:
+    """Writes a folder of examples whole and returns its manifest.
+
+    Raises:
+        DataError: tables or features are not whole, the features are of other tables or of another history
+            length, or the split leaves no training row.
+    """
+    table_manifest = read_tables(tables)
+    feature_manifest, schema = read_features(features, hashes=True)
+    if feature_manifest["events"] != table_manifest["tables"]["events"]["sha256"]:
+        raise DataError("the features were built from other tables; build them again", file=features)
+    if schema.history_length != feature_config.history_length:
+        raise DataError(
+            f"the features were built with history_length={schema.history_length}; build them again",
+            file=features,
+            field="history_length",
+            value=feature_config.history_length,
+        )
+    labels, boundaries = label_rows(tables / "events.parquet", examples, schema.history_length)
+    counts = {split: int(pc.sum(pc.equal(labels["split"], split)).as_py() or 0) for split in SPLITS}
+    if not counts["train"]:
+        raise DataError(
+            "the split leaves no training row: no user has two events to train on",
+            file=tables,
+            field="split",
+            value=examples.split,
+        )
+    with folders.new_folder(Path(out)) as folder:
+        splits = {}
+        with tqdm(total=len(labels), desc="examples", unit="row", delay=2) as bar:
+            for split in SPLITS:
+                rows = labels.filter(pc.equal(labels["split"], split))
+                shards = examples.shards if split == "train" else 1
+                splits[split] = {
+                    "examples": counts[split],
+                    "targets": int(pc.sum(rows["targets"]).as_py() or 0),
+                    "shards": list(_write_split(folder, split, rows, shards, tables, features, schema, bar)),
+                }
+        manifest = {
+            "kind": "examples",
+            "splits": splits,
+            "history_length": schema.history_length,
+            "split": examples.split,
+            "windows": examples.windows,
+            "window": table_manifest["window"],
+            "boundaries": boundaries,
+            "vocabulary": {"item": _write_vocabulary(folder, tables)},
+            "features": [asdict(field) for field in schema.example("train")],
+            "held_out_features": [asdict(field) for field in schema.example("test")],
+            "events": table_manifest["tables"]["events"]["sha256"],
+        }
+        folders.write_manifest(folder, manifest)
+    return manifest
+
+
+def read_manifest(examples: Path, hashes: bool = False) -> dict[str, Any]:
+    """The manifest of a folder of examples; every shard is there and has its size (and hash, where asked).
+
+    Raises:
+        DataError: the folder is not whole, or not one of examples.
+    """
+    manifest = folders.read_manifest(examples, hashes)
+    if manifest.get("kind") != "examples":
+        raise DataError("not a folder of examples", file=examples, value=manifest.get("kind"))
+    return manifest
+
+
+def example_spec(manifest: Mapping[str, Any], split: str = "train") -> dict[str, Field]:
+    """What each feature of a split's rows is: name -> Field (dtype, shape, default, vocabulary)."""
+    kept = manifest["features" if split == "train" else "held_out_features"]
+    return {field.name: field for field in fields_from_json(kept)}
+
+
+def _write_split(
+    folder: Path,
+    split: str,
+    labels: pa.Table,
+    shards: int,
+    tables: Path,
+    features: Path,
+    schema: Schema,
+    bar: tqdm,
+) -> Iterator[dict[str, Any]]:
+    """Cuts the label rows, which come in hash order, into even shards; none is empty unless the split is."""
+    shards = max(1, min(shards, len(labels)))
+    ends = np.linspace(0, len(labels), shards + 1).astype(int)
+    per_pass = max(1, _PASS_ROWS * shards // max(1, len(labels)))
+    (folder / split).mkdir()
+    for first in range(0, shards, per_pass):
+        last = min(first + per_pass, shards)
+        part = labels.slice(ends[first], ends[last] - ends[first])
+        records = encode_examples(_joined(part, split, tables, features, schema), schema.example(split))
+        for shard in range(first, last):
+            path = folder / split / f"{shard:05d}-of-{shards:05d}.tfrecord"
+            mine = records[ends[shard] - ends[first] : ends[shard + 1] - ends[first]]
+            write_records(path, mine)
+            bar.update(len(mine))
+            yield {"examples": len(mine), **folders.describe(path, folder)}
+
+
+def _joined(labels: pa.Table, split: str, tables: Path, features: Path, schema: Schema) -> pa.Table:
+    """The label rows in their order, with every feature of their examples."""
+    rows = labels.append_column("row", pa.array(np.arange(len(labels))))
+    for name in ("user_history", "user_profile"):
+        view = schema.view(name)
+        if not view.features:
+            continue
+        batches = list(asof_join(rows, features / f"{name}.parquet", view))
+        rows = pa.Table.from_batches(batches) if batches else _no_rows(rows, view.features)
+    if split != "train":
+        rows = _with_seen(rows, tables)
+    rows = rows.sort_by("row").combine_chunks()
+    label_time = rows["label_time"].cast(pa.int64())
+    return rows.set_column(rows.schema.get_field_index("label_time"), "label_time", label_time)
+
+
+def _no_rows(rows: pa.Table, fields: tuple[Field, ...]) -> pa.Table:
+    for field in fields:
+        rows = rows.append_column(field.name, pa.array([], field.arrow_type))
+    return rows
+
+
+def _with_seen(rows: pa.Table, tables: Path) -> pa.Table:
+    """Adds ``seen``: the distinct items of the user's events before the label, sorted."""
+    connection = duckdb.connect()
+    connection.register("rows", rows)
+    query = """
+        WITH seen AS (
+            SELECT row, list_sort(list(DISTINCT item_id)) AS seen
+            FROM rows JOIN read_parquet(?) events USING (user_id)
+            WHERE event_time < label_time GROUP BY row)
+        SELECT rows.*, coalesce(seen, CAST([] AS VARCHAR[])) AS seen FROM rows LEFT JOIN seen USING (row)
+    """
+    return connection.sql(query, params=[str(tables / "events.parquet")]).to_arrow_table()
+
+
+def _write_vocabulary(folder: Path, tables: Path) -> dict[str, Any]:
+    ids = sorted(read_table(tables, "items", ["item_id"])["item_id"].to_pylist())
+    path = folder / "vocabulary" / "item.txt"
+    path.parent.mkdir()
+    path.write_text("".join(json.dumps(item) + "\n" for item in ids), encoding="utf-8")
+    return {"size": len(ids), **folders.describe(path, folder)}

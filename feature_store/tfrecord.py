@@ -1,0 +1,128 @@
+"""``tf.train.Example`` rows in TFRecord files, written without TensorFlow.
+
+Formats: tensorflow/core/example/{example,feature}.proto in protobuf's wire encoding; a record is its length
+(uint64), the length's masked CRC-32C, the bytes, and their masked CRC-32C, all little-endian
+(tensorflow/core/lib/io/record_writer.h).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from feature_store.schema import Field
+
+_POLYNOMIAL = 0x82F63B78  # Castagnoli, bits reversed
+_MASK_DELTA = np.uint32(0xA282EAD8)
+
+
+def encode_examples(columns: pa.Table | pa.RecordBatch, fields: Sequence[Field]) -> list[bytes]:
+    """One serialized ``tf.train.Example`` a row, features in the order of their names.
+
+    Strings become bytes lists, int64 int64 lists, float32 float lists; no value may be null.
+    """
+    encoded = []
+    for field in sorted(fields, key=lambda field: field.name):
+        values = columns[field.name]
+        values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        if values.null_count:
+            raise ValueError(f"feature {field.name!r} holds {values.null_count} nulls")
+        encoded.append(_encode_feature(field, values))
+    return [_tagged(0x0A, b"".join(features)) for features in zip(*encoded, strict=True)]
+
+
+def _encode_feature(field: Field, values: pa.Array) -> list[bytes]:
+    """The entries (B,) of one feature in ``Features.feature``, a map from its name to a ``Feature``."""
+    key = _tagged(0x0A, field.name.encode())
+    if field.is_list:
+        offsets = np.asarray(values.offsets)
+        values = values.flatten()
+        offsets = offsets - offsets[0] if len(offsets) else offsets
+    else:
+        offsets = np.arange(len(values) + 1)
+    kind, pieces = _encode_values(field.dtype, values)
+    entries = []
+    for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+        body = b"".join(pieces[begin:end])
+        if kind != _BYTES and body:
+            body = _tagged(0x0A, body)  # numbers are packed
+        entries.append(_tagged(0x0A, key + _tagged(0x12, _tagged(kind, body))))
+    return entries
+
+
+_BYTES, _FLOATS, _INTEGERS = 0x0A, 0x12, 0x1A  # Feature's oneof: fields 1, 2, 3
+
+
+def _encode_values(dtype: str, values: pa.Array) -> tuple[int, list[bytes]]:
+    if dtype == "string":
+        unique = values.dictionary_encode()
+        pieces = [_tagged(0x0A, value.encode()) for value in unique.dictionary.to_pylist()]
+        return _BYTES, [pieces[index] for index in unique.indices.to_pylist()]
+    if dtype == "float32":
+        raw = np.asarray(values, "<f4").tobytes()
+        return _FLOATS, [raw[at : at + 4] for at in range(0, len(raw), 4)]
+    return _INTEGERS, [_varint(value % (1 << 64)) for value in values.to_pylist()]
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+_LENGTHS = [_varint(length) for length in range(1 << 12)]
+
+
+def _tagged(tag: int, body: bytes) -> bytes:
+    length = len(body)
+    return b"%c%b%b" % (tag, _LENGTHS[length] if length < len(_LENGTHS) else _varint(length), body)
+
+
+def write_records(path: Path, records: Sequence[bytes]) -> None:
+    """Writes one TFRecord file."""
+    lengths = [len(record).to_bytes(8, "little") for record in records]
+    with path.open("wb") as file:
+        for length, length_crc, record, crc in zip(
+            lengths, masked_crc32c(lengths), records, masked_crc32c(records), strict=True
+        ):
+            file.write(length + length_crc + record + crc)
+
+
+def masked_crc32c(records: Sequence[bytes]) -> list[bytes]:
+    """TFRecord's checksum of each record: its CRC-32C rotated right by 15 bits plus a constant."""
+    crc = crc32c(records)
+    masked = ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + _MASK_DELTA
+    raw = masked.astype("<u4").tobytes()
+    return [raw[at : at + 4] for at in range(0, len(raw), 4)]
+
+
+def crc32c(records: Sequence[bytes]) -> np.ndarray:
+    """CRC-32C (B,) uint32 of each record, all records a byte further at each step."""
+    lengths = np.array([len(record) for record in records], np.int64)
+    order = np.argsort(-lengths, kind="stable")
+    data = np.frombuffer(b"".join(records), np.uint8)
+    starts = (np.cumsum(lengths) - lengths)[order]
+    active = np.searchsorted(-lengths[order], -np.arange(lengths.max(initial=0)), side="left")
+    state = np.full(len(records), 0xFFFFFFFF, np.uint32)
+    for position, count in enumerate(active.tolist()):  # ``count`` records are longer than ``position``
+        index = (state[:count] ^ data[starts[:count] + position]) & np.uint32(0xFF)
+        state[:count] = _TABLE[index] ^ (state[:count] >> np.uint32(8))
+    out = np.empty_like(state)
+    out[order] = ~state
+    return out
+
+
+def _table() -> np.ndarray:
+    table = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        table = np.where(table & 1, (table >> 1) ^ np.uint32(_POLYNOMIAL), table >> 1).astype(np.uint32)
+    return table
+
+
+_TABLE = _table()
