@@ -1,0 +1,75 @@
+"""numpy arrays to and from `tensorflow.TensorProto`, as TF Serving reads and writes them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2, types_pb2
+
+MAX_ELEMENTS = 1 << 27  # a proto of a few bytes may announce any shape: its values are repeated to fill it
+
+_VALUE_FIELD = {
+    types_pb2.DT_FLOAT: "float_val",
+    types_pb2.DT_DOUBLE: "double_val",
+    types_pb2.DT_INT8: "int_val",
+    types_pb2.DT_INT16: "int_val",
+    types_pb2.DT_INT32: "int_val",
+    types_pb2.DT_UINT8: "int_val",
+    types_pb2.DT_UINT16: "int_val",
+    types_pb2.DT_INT64: "int64_val",
+    types_pb2.DT_UINT32: "uint32_val",
+    types_pb2.DT_UINT64: "uint64_val",
+    types_pb2.DT_BOOL: "bool_val",
+    types_pb2.DT_STRING: "string_val",
+}
+
+
+def from_proto(proto: tensor_pb2.TensorProto) -> np.ndarray:
+    """The array a TensorProto holds; strings as an object array of bytes.
+
+    As in TensorFlow, too few values are filled up with the last one, and none at all with zeros or "".
+
+    Raises:
+        ValueError: the type, the shape and the values do not make a tensor.
+        OverflowError: a value does not fit its type.
+    """
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+        raise ValueError(f"the shape {shape} is not fully known")
+    size = math.prod(shape)
+    if size > MAX_ELEMENTS:
+        raise ValueError(f"the shape {shape} has more than {MAX_ELEMENTS} elements")
+    if proto.tensor_content:
+        return tf.make_ndarray(proto)
+    if proto.dtype not in _VALUE_FIELD:
+        return _from_rare(proto)
+    values = getattr(proto, _VALUE_FIELD[proto.dtype])
+    if len(values) > size:
+        raise ValueError(f"{len(values)} values for the shape {shape}")
+    array = np.empty(size, tf.as_dtype(proto.dtype).as_numpy_dtype)
+    array[: len(values)] = list(values)
+    if len(values) < size:
+        array[len(values) :] = values[-1] if values else (b"" if proto.dtype == types_pb2.DT_STRING else 0)
+    return array.reshape(shape)
+
+
+def _from_rare(proto: tensor_pb2.TensorProto) -> np.ndarray:
+    try:
+        return tf.make_ndarray(proto)
+    except (TypeError, KeyError) as error:
+        raise ValueError(str(error)) from error
+
+
+def to_proto(array: np.ndarray, dtype: int, proto: tensor_pb2.TensorProto) -> None:
+    """Writes `array` into `proto`, values in the typed field (`float_val`, …) as TF Serving does by default."""
+    field = _VALUE_FIELD.get(dtype)
+    if field is None:
+        proto.CopyFrom(tf.make_tensor_proto(array, dtype))
+        return
+    proto.dtype = dtype
+    dims = proto.tensor_shape.dim
+    for size in array.shape:
+        dims.add().size = size
+    getattr(proto, field).extend(array.ravel().tolist())
