@@ -137,9 +137,7 @@ def _finish_group(group: tuple[str, Iterable[pa.RecordBatch]], stage: _Stage) ->
     return name
 
 
-def _accept(
-    folder: Path, names: tuple[str, ...], max_bad_share: float, rejected: Path
-) -> dict[str, int]:
+def _accept(folder: Path, names: tuple[str, ...], max_bad_share: float, rejected: Path) -> dict[str, int]:
     """Checks each table's share of bad rows; returns its duplicates.
 
     Raises:

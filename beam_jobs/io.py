@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -61,10 +62,12 @@ def run_pipeline(config: BeamConfig, build: Callable[[beam.Pipeline], object]) -
 
 @contextmanager
 def staging_folder(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` for what passes between the steps of one run; gone at the end."""
-    folder = out.with_name(f".{out.name}.{os.getpid()}.staging")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """A new folder beside ``out`` for what passes between the steps of one run; gone at the end.
+
+    Its name is never used again, so that a worker may keep what it has read from it.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.staging-", dir=out.parent))
     try:
         yield folder
     finally:

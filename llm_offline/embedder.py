@@ -12,6 +12,7 @@ from tqdm import tqdm
 from llm_offline import pooling
 from llm_offline.batching import length_batches
 from llm_offline.config import EmbedConfig
+from llm_offline.identity import embedding_id
 from llm_offline.language_model import LanguageModel, load
 from llm_offline.packed_linear import pack_linears
 
@@ -22,8 +23,7 @@ class Embedder:
     Texts are tokenised together, each distinct text is computed once, and texts of like length share a
     batch (`length_batches`). The vectors do not depend on which texts are given together, but for rounding.
 
-    ``model_id`` names all that a vector depends on but the text: weights, layers, dtype, pooling, the cut at
-    ``max_tokens``, normalisation. The batch size is no part of it.
+    ``model_id`` is the config's `embedding_id`: all that a vector depends on but the text.
     """
 
     def __init__(self, config: EmbedConfig) -> None:
@@ -43,14 +43,7 @@ class Embedder:
             model.pooler = None  # BERT's pooler is computed by the model and used by nobody here
         pack_linears(model)
         self.width = self._language_model.width
-        self.model_id = "/".join(
-            (
-                self._language_model.model_id,
-                config.pooling,
-                f"max_tokens={config.max_tokens}",
-                "normalized" if config.normalize else "raw",
-            )
-        )
+        self.model_id = embedding_id(config)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text with the model's special tokens, cut to ``max_tokens``.
@@ -62,9 +55,9 @@ class Embedder:
         room = self.config.max_tokens - append_eos
         if not texts:
             return []
-        ids = self._tokenizer(
-            list(texts), truncation=True, max_length=room, return_attention_mask=False
-        )["input_ids"]
+        ids = self._tokenizer(list(texts), truncation=True, max_length=room, return_attention_mask=False)[
+            "input_ids"
+        ]
         if append_eos:
             ids = [row + [self._tokenizer.eos_token_id] for row in ids]
         for position, row in enumerate(ids):

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llm_offline.config import EmbedConfig
-from llm_offline.model_files import content_hash, resolve
+from llm_offline.identity import layer_count, model_id
+from llm_offline.model_files import resolve
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+
 @dataclass(frozen=True)
 class LanguageModel:
     """A model that turns token ids (B, L) into states (B, L, width), and its tokenizer.
 
-    ``model_id`` names the weights, their content and the layers kept: two models of one id give the same
-    states.
+    Two models of one ``model_id`` give the same states.
     """
 
     model: PreTrainedModel
@@ -36,20 +37,16 @@ def load(config: EmbedConfig) -> LanguageModel:
         FileNotFoundError: the model's files are not there.
         ValueError: ``layers`` is more than the model has.
     """
-    folder, name = resolve(config.model)
+    folder, _ = resolve(config.model)
+    layers = layer_count(folder, config)
 
     import torch
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     architecture = AutoConfig.from_pretrained(folder, local_files_only=True)
-    layers = architecture.num_hidden_layers
-    if config.layers > layers:
-        rule = f"must be at most {layers}, the layers {config.model!r} has"
-        raise ValueError(f"embed.layers {rule}, received {config.layers}")
-    if config.layers:
-        layers = architecture.num_hidden_layers = config.layers
-        if getattr(architecture, "layer_types", None):
-            architecture.layer_types = architecture.layer_types[:layers]
+    architecture.num_hidden_layers = layers
+    if getattr(architecture, "layer_types", None):
+        architecture.layer_types = architecture.layer_types[:layers]
     dtype = getattr(torch, config.dtype)
     with _quiet_loading():
         model = AutoModel.from_pretrained(
@@ -60,7 +57,7 @@ def load(config: EmbedConfig) -> LanguageModel:
         model=model.eval(),
         tokenizer=tokenizer,
         width=architecture.hidden_size,
-        model_id=f"{name}@{content_hash(folder)}/layers={layers}/{config.dtype}",
+        model_id=model_id(config),
         dtype=dtype,
     )
 

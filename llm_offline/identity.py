@@ -1,0 +1,39 @@
+"""What a text's vector depends on besides the text, as one string."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from llm_offline.config import EmbedConfig
+from llm_offline.model_files import content_hash, resolve
+
+
+def layer_count(folder: Path, config: EmbedConfig) -> int:
+    """The layers that are kept of the model in ``folder``.
+
+    Raises:
+        ValueError: ``config.layers`` is more than it has.
+    """
+    layers = json.loads((folder / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
+    if config.layers > layers:
+        rule = f"must be at most {layers}, the layers {config.model!r} has"
+        raise ValueError(f"embed.layers {rule}, received {config.layers}")
+    return config.layers or layers
+
+
+def model_id(config: EmbedConfig) -> str:
+    """Names the weights, their content, the layers kept and the dtype; without loading the model.
+
+    Raises:
+        FileNotFoundError: the model's files are not there.
+        ValueError: as `layer_count`.
+    """
+    folder, name = resolve(config.model)
+    return f"{name}@{content_hash(folder)}/layers={layer_count(folder, config)}/{config.dtype}"
+
+
+def embedding_id(config: EmbedConfig) -> str:
+    """`model_id` and how its states become a vector. The size of batches is no part of it."""
+    length = "normalized" if config.normalize else "raw"
+    return f"{model_id(config)}/{config.pooling}/max_tokens={config.max_tokens}/{length}"
