@@ -99,5 +99,6 @@ def split(batch: pa.RecordBatch, group: np.ndarray) -> Iterator[tuple[int, pa.Re
     order = np.argsort(group, kind="stable")
     values, starts = np.unique(group[order], return_index=True)
     rows = batch.take(pa.array(order))
-    for value, start, stop in zip(values, starts, [*starts[1:], len(order)], strict=True):
+    stops = np.append(starts, len(order))[1:]
+    for value, start, stop in zip(values, starts, stops, strict=True):
         yield int(value), rows.slice(start, stop - start)
