@@ -1,7 +1,7 @@
 """RecBole's SASRec, driven by `benchmarks/train.py` from RecBole's own environment.
 
-The first argument is a JSON object of settings; then each line on standard input is one JSON request, answered by
-one JSON line on standard output:
+The first argument is a JSON object of settings; then each line on standard input is one JSON request, answered
+by one JSON line on standard output:
 
     {"do": "train", "seconds": 20}                       -> {"targets": n, "seconds": s}
     {"do": "reach", "ndcg": 0.055, "minutes": 60}        -> {"epochs": [...], "reached": true}
@@ -41,7 +41,8 @@ def build(sequences, folder):
     """Dataset, training batches and trainer, with the same model as ours."""
     write_atomic_file(sequences, folder)
     settings = {
-        "data_path": folder, "checkpoint_dir": folder, "use_gpu": False, "show_progress": False, "state": "ERROR",
+        "data_path": folder, "checkpoint_dir": folder, "use_gpu": False, "show_progress": False,
+        "state": "ERROR",
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "seed": SETTINGS["seed"],
         "MAX_ITEM_LIST_LENGTH": SETTINGS["length"], "hidden_size": SETTINGS["d"],
         "inner_size": SETTINGS["inner"], "n_layers": SETTINGS["blocks"], "n_heads": SETTINGS["heads"],
