@@ -1,7 +1,7 @@
 """RecBole's SASRec, driven by `benchmarks/train.py` from RecBole's own environment.
 
-The first argument is a JSON object of settings; then each line on standard input is one JSON request, answered
-by one JSON line on standard output:
+The first argument is a JSON object of settings; then each line on standard input is one JSON request,
+answered by one JSON line on standard output:
 
     {"do": "train", "seconds": 20}                       -> {"targets": n, "seconds": s}
     {"do": "reach", "ndcg": 0.055, "minutes": 60}        -> {"epochs": [...], "reached": true}

@@ -1,9 +1,9 @@
 """Training speed of our SASRec beside RecBole 1.2.1's: `antiphon bench train`.
 
 Same data (Amazon Beauty, leave-one-out), width 64, 2 blocks, 1 head, length 50, dropout, full-softmax
-cross-entropy, Adam, rows in a batch, cores. A target is one item that one position predicts: RecBole makes a row
-of each, we predict all of a window's at once. First both train in turns, then each alone until it ranks the test
-items well enough.
+cross-entropy, Adam, rows in a batch, cores. A target is one item that one position predicts: RecBole makes a
+row of each, we predict all of a window's at once. First both train in turns, then each alone until it ranks the
+test items well enough.
 """
 
 from __future__ import annotations
