@@ -41,7 +41,7 @@ def read_records(files: tf.Tensor, firsts: tf.Tensor, counts: tf.Tensor) -> tf.T
     """Serialized records (n,) of the pieces files (P,), each from its first record on, in one op of the graph."""
     pieces = tf.data.Dataset.from_tensor_slices((files, firsts, counts))
     records = pieces.flat_map(lambda file, first, count: tf.data.TFRecordDataset(file).skip(first).take(count))
-    return tf.data.experimental.get_single_element(records.batch(tf.reduce_sum(counts)))
+    return records.batch(tf.reduce_sum(counts)).get_single_element()
 
 
 def right_align(ids: tf.RaggedTensor, width: int) -> tf.Tensor:
