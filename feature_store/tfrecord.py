@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from feature_store.schema import Field
+from feature_store.wire import tagged, varint
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli, bits reversed
 _MASK_DELTA = np.uint32(0xA282EAD8)
@@ -31,12 +32,12 @@ def encode_examples(columns: pa.Table | pa.RecordBatch, fields: Sequence[Field])
         if values.null_count:
             raise ValueError(f"feature {field.name!r} holds {values.null_count} nulls")
         encoded.append(_encode_feature(field, values))
-    return [_tagged(0x0A, b"".join(features)) for features in zip(*encoded, strict=True)]
+    return [tagged(b"\x0a", b"".join(features)) for features in zip(*encoded, strict=True)]
 
 
 def _encode_feature(field: Field, values: pa.Array) -> list[bytes]:
     """The entries (B,) of one feature in ``Features.feature``, a map from its name to a ``Feature``."""
-    key = _tagged(0x0A, field.name.encode())
+    key = tagged(b"\x0a", field.name.encode())
     if field.is_list:
         offsets = np.asarray(values.offsets)
         values = values.flatten()
@@ -48,40 +49,23 @@ def _encode_feature(field: Field, values: pa.Array) -> list[bytes]:
     for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
         body = b"".join(pieces[begin:end])
         if kind != _BYTES and body:
-            body = _tagged(0x0A, body)  # numbers are packed
-        entries.append(_tagged(0x0A, key + _tagged(0x12, _tagged(kind, body))))
+            body = tagged(b"\x0a", body)  # numbers are packed
+        entries.append(tagged(b"\x0a", key + tagged(b"\x12", tagged(kind, body))))
     return entries
 
 
-_BYTES, _FLOATS, _INTEGERS = 0x0A, 0x12, 0x1A  # Feature's oneof: fields 1, 2, 3
+_BYTES, _FLOATS, _INTEGERS = b"\x0a", b"\x12", b"\x1a"  # Feature's oneof: fields 1, 2, 3
 
 
 def _encode_values(dtype: str, values: pa.Array) -> tuple[int, list[bytes]]:
     if dtype == "string":
         unique = values.dictionary_encode()
-        pieces = [_tagged(0x0A, value.encode()) for value in unique.dictionary.to_pylist()]
+        pieces = [tagged(b"\x0a", value.encode()) for value in unique.dictionary.to_pylist()]
         return _BYTES, [pieces[index] for index in unique.indices.to_pylist()]
     if dtype == "float32":
         raw = np.asarray(values, "<f4").tobytes()
         return _FLOATS, [raw[at : at + 4] for at in range(0, len(raw), 4)]
-    return _INTEGERS, [_varint(value % (1 << 64)) for value in values.to_pylist()]
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-_LENGTHS = [_varint(length) for length in range(1 << 12)]
-
-
-def _tagged(tag: int, body: bytes) -> bytes:
-    length = len(body)
-    return b"%c%b%b" % (tag, _LENGTHS[length] if length < len(_LENGTHS) else _varint(length), body)
+    return _INTEGERS, [varint(value % (1 << 64)) for value in values.to_pylist()]
 
 
 def write_records(path: Path, records: Sequence[bytes]) -> None:

@@ -1,0 +1,242 @@
+"""Online features: bulk writes and batched reads in Feast's own storage format.
+
+Feast materializes a view row by row; here a batch of rows is encoded at once and goes out in one SQLite
+transaction or one Redis pipeline. Feast's ``get_online_features`` reads what is written here, and this reads
+Feast's. The formats are those of ``feast/infra/online_stores/{sqlite,redis}.py``, entity key serialization
+version 3.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import mmh3
+import pyarrow as pa
+import yaml
+from google.protobuf.timestamp_pb2 import Timestamp
+from tqdm import tqdm
+
+from feature_store.build import latest
+from feature_store.definitions import online_views
+from feature_store.errors import DataError
+from feature_store.schema import EVENT_TIME, FeatureView, Schema
+from feature_store.wire import decode_value, encode_value
+
+_STRING = 2  # ValueType.STRING
+_SQLITE_KEYS = 10_000  # keys in one SELECT; SQLite allows 32,766 parameters
+
+
+class OnlineStore(ABC):
+    """Reads and writes the newest features of each key. Use as a context manager, or ``close`` it."""
+
+    def __init__(self, schema: Schema, project: str) -> None:
+        self._schema, self._project = schema, project
+
+    def write(self, view: str, rows: pa.RecordBatch) -> None:
+        """Stores rows of ``schema.view(view).arrow()``, at most one a key, whole batch at once.
+
+        A row older than what is stored for its key is left out; one of the same time replaces it.
+        """
+        described = self._schema.view(view)
+        if not described.features:
+            return
+        values = [
+            [encode_value(field, field.empty() if value is None else value) for value in column]
+            for field in described.features
+            for column in [rows[field.name].to_pylist()]
+        ]
+        keys = [_entity_key(described.key, key) for key in rows[described.key].to_pylist()]
+        times = rows[EVENT_TIME].cast(pa.int64()).to_pylist()
+        self._write(described, keys, list(zip(*values, strict=True)), times)
+
+    def read(self, view: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+        """The features of each key, in the keys' order; an unknown key reads as the schema's defaults."""
+        described = self._schema.view(view)
+        if not described.features:
+            return [{} for _ in keys]
+        found = self._read(described, [_entity_key(described.key, key) for key in keys])
+        return [
+            {
+                field.name: decode_value(field, value)
+                for field, value in zip(described.features, row, strict=True)
+            }
+            for row in found
+        ]
+
+    def __enter__(self) -> OnlineStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    @abstractmethod
+    def _write(
+        self, view: FeatureView, keys: list[bytes], rows: list[tuple[bytes, ...]], times: list[int]
+    ) -> None:
+        """``rows`` holds each key's encoded features, ``times`` their event times in microseconds."""
+
+    @abstractmethod
+    def _read(self, view: FeatureView, keys: list[bytes]) -> Iterator[Sequence[bytes | None]]:
+        """Each key's encoded features, None where there is none."""
+
+
+class SqliteOnlineStore(OnlineStore):
+    """A SQLite file whose tables ``definitions.apply`` has made."""
+
+    def __init__(self, schema: Schema, project: str, path: Path) -> None:
+        super().__init__(schema, project)
+        if not path.is_file():
+            raise DataError("there is no online store; apply the Feast repository first", file=path)
+        self._connection = sqlite3.connect(path, check_same_thread=False, timeout=60)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _write(
+        self, view: FeatureView, keys: list[bytes], rows: list[tuple[bytes, ...]], times: list[int]
+    ) -> None:
+        upsert = f"""
+            INSERT INTO "{self._project}_{view.name}"
+                (entity_key, feature_name, value, value_text, event_ts, created_ts) VALUES (?, ?, ?, ?, ?, ?)
+            ON CONFLICT (entity_key, feature_name) DO UPDATE SET value = excluded.value,
+                value_text = excluded.value_text, event_ts = excluded.event_ts,
+                created_ts = excluded.created_ts
+            WHERE excluded.event_ts >= event_ts
+        """
+        with self._connection:
+            self._connection.executemany(upsert, self._cells(view, keys, rows, times))
+
+    @staticmethod
+    def _cells(
+        view: FeatureView, keys: list[bytes], rows: list[tuple[bytes, ...]], times: list[int]
+    ) -> Iterator[tuple[Any, ...]]:
+        for key, row, time in zip(keys, rows, times, strict=True):
+            # Feast stores a time as the naive UTC time read as local time, in whole seconds.
+            seconds = int(datetime.fromtimestamp(time // 1_000_000, UTC).replace(tzinfo=None).timestamp())
+            for field, value in zip(view.features, row, strict=True):
+                text = None if field.is_list else str(decode_value(field, value))
+                yield key, field.name, value, text, seconds, seconds
+
+    def _read(self, view: FeatureView, keys: list[bytes]) -> Iterator[Sequence[bytes | None]]:
+        for first in range(0, len(keys), _SQLITE_KEYS):
+            part = keys[first : first + _SQLITE_KEYS]
+            query = f"""
+                SELECT entity_key, feature_name, value FROM "{self._project}_{view.name}"
+                WHERE entity_key IN ({",".join("?" * len(part))})
+            """
+            stored = {(key, name): value for key, name, value in self._connection.execute(query, part)}
+            for key in part:
+                yield [stored.get((key, field.name)) for field in view.features]
+
+
+class RedisOnlineStore(OnlineStore):
+    """A Redis server; ``connection`` is Feast's connection string, "host:port[,option=value...]"."""
+
+    def __init__(self, schema: Schema, project: str, connection: str) -> None:
+        super().__init__(schema, project)
+        from redis import Redis
+
+        address, *options = connection.split(",")
+        host, _, port = address.partition(":")
+        settings = dict(option.split("=", 1) for option in options)
+        self._client = Redis(
+            host=host, port=int(port or 6379), **{k: _option(v) for k, v in settings.items()}
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _write(
+        self, view: FeatureView, keys: list[bytes], rows: list[tuple[bytes, ...]], times: list[int]
+    ) -> None:
+        hashes = [key + self._project.encode() for key in keys]
+        time_field = f"_ts:{view.name}"
+        with self._client.pipeline(transaction=False) as pipe:
+            for name in hashes:
+                pipe.hget(name, time_field)
+            stored = [_microseconds(data) for data in pipe.execute()]
+            fields = self._fields(view)
+            for name, row, time, before in zip(hashes, rows, times, stored, strict=True):
+                if before is None or time >= before:
+                    mapping = dict(zip(fields, row, strict=True))
+                    pipe.hset(name, mapping={**mapping, time_field: _timestamp(time).SerializeToString()})
+            pipe.execute()
+
+    def _read(self, view: FeatureView, keys: list[bytes]) -> Iterator[Sequence[bytes | None]]:
+        fields = self._fields(view)
+        with self._client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.hmget(key + self._project.encode(), fields)
+            yield from pipe.execute()
+
+    @staticmethod
+    def _fields(view: FeatureView) -> list[bytes]:
+        names = [f"{view.name}:{field.name}" for field in view.features]
+        return [struct.pack("<I", mmh3.hash(name, signed=False)) for name in names]
+
+
+def open_online_store(repository: Path, schema: Schema) -> OnlineStore:
+    """The online store of a Feast repository (its ``feature_store.yaml`` says which).
+
+    Raises:
+        DataError: no repository, no store, or a kind other than sqlite and redis.
+    """
+    path = Path(repository) / "feature_store.yaml"
+    if not path.is_file():
+        raise DataError("not a Feast repository: it has no feature_store.yaml", file=repository)
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    store = config["online_store"]
+    if store["type"] == "sqlite":
+        return SqliteOnlineStore(schema, config["project"], Path(repository) / store["path"])
+    if store["type"] == "redis":
+        return RedisOnlineStore(schema, config["project"], store["connection_string"])
+    raise DataError(
+        "an online store is sqlite or redis", file=path, field="online_store.type", value=store["type"]
+    )
+
+
+def write_latest(features: Path, repository: Path, schema: Schema) -> dict[str, int]:
+    """Writes the newest row of every key of every view; returns how many, per view."""
+    written = {}
+    with open_online_store(repository, schema) as store:
+        for view in online_views(schema):
+            with tqdm(desc=f"online {view.name}", unit="key", delay=2) as bar:
+                for rows in latest(Path(features) / f"{view.name}.parquet", view):
+                    store.write(view.name, rows)
+                    bar.update(rows.num_rows)
+                written[view.name] = int(bar.n)
+    return written
+
+
+def _entity_key(name: str, value: str) -> bytes:
+    """Feast's key of a row with one string key (``serialize_entity_key``, version 3)."""
+    name_bytes, value_bytes = name.encode(), value.encode()
+    parts = [struct.pack("<III", 1, _STRING, len(name_bytes)), name_bytes]
+    return b"".join([*parts, struct.pack("<II", _STRING, len(value_bytes)), value_bytes])
+
+
+def _timestamp(microseconds: int) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromMicroseconds(microseconds)
+    return stamp
+
+
+def _microseconds(data: bytes | None) -> int | None:
+    return None if data is None else Timestamp.FromString(data).ToMicroseconds()
+
+
+def _option(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
