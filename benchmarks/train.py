@@ -2,8 +2,8 @@
 
 Same data (Amazon Beauty, leave-one-out), width 64, 2 blocks, 1 head, length 50, dropout, full-softmax
 cross-entropy, Adam, rows in a batch, cores. A target is one item that one position predicts: RecBole makes a
-row of each, we predict all of a window's at once. First both train in turns, then each alone until it ranks the
-test items well enough.
+row of each, we predict all of a window's at once. First both train in turns, then each alone until it ranks
+the test items well enough.
 """
 
 from __future__ import annotations
