@@ -10,7 +10,9 @@ class ServeConfig:
     host: str = "127.0.0.1"
     grpc_port: int = 8500  # 0 takes any free port
     rest_port: int = 8501  # 0 takes any free port
-    poll_seconds: float = 1.0  # how often the model's folder is searched for new versions; 0: only at the start
+    poll_seconds: float = (
+        1.0  # how often the model's folder is searched for new versions; 0: only at the start
+    )
     threads: int = 16  # requests worked on at once, for each of gRPC and REST
     max_request_bytes: int = 64 * 1024 * 1024  # a larger request is refused
     drain_seconds: float = 10.0  # how long requests under way may take to end once the server is told to stop

@@ -111,7 +111,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Predict(
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
-        def observed(registry: ModelRegistry, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+        def observed(
+            registry: ModelRegistry, request: predict_pb2.PredictRequest
+        ) -> predict_pb2.PredictResponse:
             with self._metrics.observe(registry.served(request.model_spec.name), "Predict", "GRPC"):
                 return predict(registry, request)
 

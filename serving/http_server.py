@@ -1,4 +1,4 @@
-"""The HTTP server of the REST API: uvicorn on a thread of its own, requests worked on by a pool of threads."""
+"""The HTTP server of the REST API: uvicorn on a thread of its own, requests on a pool of threads."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The JSON of TF Serving's REST predict API to arrays, and arrays to JSON.
 
-A request holds its tensors by row ("instances": one entry an example, batched here) or by column ("inputs": the
-tensors as they are); the response answers in the same form ("predictions" or "outputs"). Bytes travel as
+A request holds its tensors by row ("instances": one entry an example, batched here) or by column ("inputs":
+the tensors as they are); the response answers in the same form ("predictions" or "outputs"). Bytes travel as
 {"b64": "<base64>"}. Wording of the errors and number formats are TF Serving's.
 """
 
@@ -63,7 +63,8 @@ def signature_name(document: dict[str, Any]) -> str:
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid_argument(
-            f"JSON Value: {show(document)} not formatted correctly. 'signature_name' key must be a string value."
+            f"JSON Value: {show(document)} not formatted correctly. 'signature_name' key must be a string "
+            f"value."
         )
     return name
 
@@ -84,7 +85,8 @@ def read_inputs(document: dict[str, Any], inputs: Inputs) -> tuple[dict[str, np.
     rows, columns = "instances" in document, "inputs" in document
     if rows and columns:
         raise invalid_argument(
-            f"JSON Value: {show(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' "
+            f"JSON Value: {show(document)} Not formatted correctly expecting only one of 'inputs' or "
+            f"'instances' "
             "keys to exist "
         )
     if rows:
@@ -102,7 +104,8 @@ def _from_rows(document: dict[str, Any], inputs: Inputs) -> dict[str, np.ndarray
         raise invalid_argument(f"JSON Value: {show(document)} No values in 'instances' array")
     if not isinstance(instances[0], dict) and len(inputs) > 1:
         raise invalid_argument(
-            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+            "instances is a plain list, but expecting list of objects as multiple input tensors required "
+            "as per "
             "tensorinfo_map"
         )
     named = _is_named(instances[0])
@@ -123,11 +126,13 @@ def _from_rows(document: dict[str, Any], inputs: Inputs) -> dict[str, np.ndarray
                 ) from error
         if members.keys() != set(inputs):
             raise invalid_argument(
-                f"Failed to process element: {index} of 'instances' list. JSON object: {show(instance)} keys must "
+                f"Failed to process element: {index} of 'instances' list. JSON object: {show(instance)} "
+                f"keys must "
                 f"be equal to: {','.join(sorted(inputs))}"
             )
     return {
-        name: _array(flat, (len(instances), *shapes[name]), inputs[name].dtype) for name, flat in values.items()
+        name: _array(flat, (len(instances), *shapes[name]), inputs[name].dtype)
+        for name, flat in values.items()
     }
 
 
@@ -159,7 +164,8 @@ def _from_columns(columns: Any, inputs: Inputs) -> dict[str, np.ndarray]:
     if not _is_named(columns):
         if len(inputs) > 1:
             raise invalid_argument(
-                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
+                "inputs is a plain value/list, but expecting an object as multiple input tensors required "
+                "as per "
                 "tensorinfo_map"
             )
         columns = {next(iter(inputs)): columns}
@@ -203,7 +209,8 @@ def _fill(
         raise invalid_argument(f"Encountered list at unexpected level: {level} expected < {rank}")
     if len(value) != shape[level]:
         raise invalid_argument(
-            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
+            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: "
+            f"{shape[level]}"
         )
     for element in value:
         _fill(element, level + 1, shape, read, flat)

@@ -45,7 +45,8 @@ def reader(dtype: int) -> Callable[[Any], Any]:
         low, high = _INTEGERS[dtype]
         return lambda value: value if type(value) is int and low <= value < high else _refuse(value, dtype)
     raise StatusError(
-        grpc.StatusCode.UNIMPLEMENTED, f"Conversion of JSON Value to type: {tf.as_dtype(dtype).name} is not supported"
+        grpc.StatusCode.UNIMPLEMENTED,
+        f"Conversion of JSON Value to type: {tf.as_dtype(dtype).name} is not supported",
     )
 
 
@@ -73,13 +74,16 @@ def _read_decimal(value: Any, dtype: int) -> float:
         lossless = not single or not np.isfinite(value) or abs(value) <= np.finfo(np.float32).max
     if not lossless:
         kind = "float" if single else "double"
-        raise invalid_argument(f"Cannot convert JSON value: {show(value)} to {kind} without loss of precision.")
+        raise invalid_argument(
+            f"Cannot convert JSON value: {show(value)} to {kind} without loss of precision."
+        )
     return float(value)
 
 
 def _refuse(value: Any, dtype: int) -> Any:
     raise invalid_argument(
-        f"JSON Value: {show(value)} Type: {_json_type(value)} is not of expected type: {tf.as_dtype(dtype).name}"
+        f"JSON Value: {show(value)} Type: {_json_type(value)} is not of expected type: "
+        f"{tf.as_dtype(dtype).name}"
     )
 
 
@@ -118,7 +122,7 @@ def encoded(name: str, array: np.ndarray) -> list[str]:
 
 
 def _decimals(array: np.ndarray, flat: list[float]) -> list[str]:
-    """Six digits where they give the same number again, else as many as always do; whole numbers end in ".0"."""
+    """Six digits where they give the same number again, else as many as it takes; whole ones end in ".0"."""
     digits = 17 if array.dtype == np.float64 else 9
     texts = [f"{value:.6g}" for value in flat]
     exact = np.asarray(texts, dtype=np.float64).astype(array.dtype) == array.ravel()

@@ -28,7 +28,8 @@ class ModelConfig:
             raise FileNotFoundError(f"model {self.name}: base_path {self.base_path} is not a folder")
         if (self.base_path / "saved_model.pb").exists():
             raise ValueError(
-                f"model {self.name}: base_path {self.base_path} is itself a SavedModel; give the folder that holds "
+                f"model {self.name}: base_path {self.base_path} is itself a SavedModel; give the folder "
+                f"that holds "
                 "its version folders (1, 2, …)"
             )
 
@@ -37,8 +38,8 @@ def read(path: Path) -> list[ModelConfig]:
     """The models of a `--model_config_file`.
 
     Raises:
-        ValueError: the file is not a `ModelServerConfig` in text form, or names a model this server cannot serve.
-        FileNotFoundError: the file or a model's base_path does not exist.
+        ValueError: the file is not a `ModelServerConfig` in text form, or names a model this server cannot
+        serve. FileNotFoundError: the file or a model's base_path does not exist.
     """
     message = model_server_config_pb2.ModelServerConfig()
     try:
@@ -62,7 +63,9 @@ def from_proto(message: model_server_config_pb2.ModelServerConfig) -> list[Model
 
 def _model(model: model_server_config_pb2.ModelConfig) -> ModelConfig:
     if model.model_platform not in ("", "tensorflow"):
-        raise ValueError(f"model {model.name}: model_platform must be 'tensorflow', got {model.model_platform!r}")
+        raise ValueError(
+            f"model {model.name}: model_platform must be 'tensorflow', got {model.model_platform!r}"
+        )
     return ModelConfig(
         model.name, Path(model.base_path), _policy(model.model_version_policy), dict(model.version_labels)
     )

@@ -1,7 +1,7 @@
 """One SavedModel in memory, and its signatures run with their inputs checked.
 
-A session on the SavedModel's graph, as in TF Serving: the graph is optimised as a whole, and a call costs less than
-one of the Python functions `tf.saved_model.load` gives back.
+A session on the SavedModel's graph, as in TF Serving: the graph is optimised as a whole, and a call costs
+less than one of the Python functions `tf.saved_model.load` gives back.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class SavedModel:
             output_filter: the outputs to compute; none means all.
 
         Raises:
-            StatusError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for inputs or outputs the
+            StatusError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for inputs or outputs
+            the
                 signature does not have, wrong types or shapes, and whatever the model's operations raise.
         """
         signature = self.signature(name)
@@ -123,8 +124,10 @@ def _check_names(signature: meta_graph_pb2.SignatureDef, sent: set[str]) -> None
         )
     for alias in sorted(expected - sent):
         raise status.invalid_argument(
-            f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and no "
-            f"default value provided. Inputs expected to be in the request {{{_join(sent)}}}, or default input "
+            f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in "
+            f"request and no "
+            f"default value provided. Inputs expected to be in the request {{{_join(sent)}}}, or default "
+            f"input "
             "alias set: "
         )
 
@@ -134,7 +137,8 @@ def _check_type(signature: meta_graph_pb2.SignatureDef, alias: str, dtype: int) 
     if dtype != expected:
         feeds = sorted(info.name for info in signature.inputs.values())
         raise status.invalid_argument(
-            f"Expects arg[{feeds.index(signature.inputs[alias].name)}] to be {tf.as_dtype(expected).name} but "
+            f"Expects arg[{feeds.index(signature.inputs[alias].name)}] to be {tf.as_dtype(expected).name} "
+            f"but "
             f"{tf.as_dtype(dtype).name} is provided"
         )
 

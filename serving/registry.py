@@ -54,7 +54,8 @@ class ModelRegistry:
         """Holds the version `spec` asks for during one request, as `ModelVersions.acquire`.
 
         Raises:
-            StatusError: INVALID_ARGUMENT for a spec without a name, NOT_FOUND for an unknown model or version.
+            StatusError: INVALID_ARGUMENT for a spec without a name or with an unknown label, NOT_FOUND for
+                an unknown model or version.
         """
         if not spec.name:
             raise invalid_argument("ModelSpec has no name specified.")

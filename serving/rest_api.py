@@ -1,4 +1,4 @@
-"""TF Serving's REST API over a registry of models: predict, model status, model metadata, Prometheus metrics."""
+"""TF Serving's REST API over a registry of models: predict, model status, metadata, metrics."""
 
 from __future__ import annotations
 

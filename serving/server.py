@@ -1,6 +1,6 @@
 """The embedded server: TF Serving's gRPC and REST APIs, flags and files, in one process.
 
-    python -m serving.server --model_name=sasrec --model_base_path=export/sasrec
+python -m serving.server --model_name=sasrec --model_base_path=export/sasrec
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 class Server:
     """Serves the models of `models` over gRPC and REST.
 
-    `start` returns once each model's newest version is loaded and both ports answer; `grpc_port` and `rest_port` then
-    say which they are. A model whose folder has no version yet is served from when it has one.
+    `start` returns once each model's newest version is loaded and both ports answer; `grpc_port` and
+    `rest_port` then say which they are. A model whose folder has no version yet is served from when it has
+    one.
 
     Args:
         models: model name → the folder with its version folders, or full model configs.
@@ -69,7 +70,9 @@ class Server:
             prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
                 PredictionService(self._registry, metrics), self._grpc
             )
-            model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._registry), self._grpc)
+            model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+                ModelService(self._registry), self._grpc
+            )
             self.grpc_port = _bind(self._grpc, config)
             self._http = HttpServer(RestApi(self._registry, metrics), config)
         except OSError:
@@ -124,7 +127,8 @@ def run(models: dict[str, Path] | Sequence[ModelConfig], config: ServeConfig) ->
         server.start()
         names = ",".join(model.name for model in server._models)
         print(
-            f"ready grpc={config.host}:{server.grpc_port} rest={config.host}:{server.rest_port} models={names}",
+            f"ready grpc={config.host}:{server.grpc_port} rest={config.host}:{server.rest_port} "
+            f"models={names}",
             flush=True,
         )
         told.wait()
@@ -138,12 +142,16 @@ def run(models: dict[str, Path] | Sequence[ModelConfig], config: ServeConfig) ->
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m serving.server", description=__doc__.splitlines()[0])
     defaults = ServeConfig()
-    parser.add_argument("--port", type=int, default=defaults.grpc_port, help="gRPC port; 0 takes any free one")
+    parser.add_argument(
+        "--port", type=int, default=defaults.grpc_port, help="gRPC port; 0 takes any free one"
+    )
     parser.add_argument(
         "--rest_api_port", type=int, default=defaults.rest_port, help="REST port; 0 takes any free one"
     )
     parser.add_argument("--host", default=defaults.host, help="address to listen on (default: %(default)s)")
-    parser.add_argument("--model_name", default="default", help="name of the one model (default: %(default)s)")
+    parser.add_argument(
+        "--model_name", default="default", help="name of the one model (default: %(default)s)"
+    )
     parser.add_argument("--model_base_path", type=Path, help="folder with the model's version folders")
     parser.add_argument(
         "--model_config_file", type=Path, help="ModelServerConfig in text form, instead of one model"

@@ -47,5 +47,5 @@ def not_found(message: str) -> StatusError:
 
 
 def from_number(number: int, message: str) -> StatusError:
-    """The status of a TensorFlow error: its codes are gRPC's, by number."""
+    """The status with gRPC's code of that number; TensorFlow numbers its errors alike."""
     return StatusError(_BY_NUMBER.get(number, grpc.StatusCode.UNKNOWN), message)

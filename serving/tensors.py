@@ -63,7 +63,7 @@ def _from_rare(proto: tensor_pb2.TensorProto) -> np.ndarray:
 
 
 def to_proto(array: np.ndarray, dtype: int, proto: tensor_pb2.TensorProto) -> None:
-    """Writes `array` into `proto`, values in the typed field (`float_val`, …) as TF Serving does by default."""
+    """Writes `array` into `proto`, its values in the typed field (`float_val`, …) as TF Serving does."""
     field = _VALUE_FIELD.get(dtype)
     if field is None:
         proto.CopyFrom(tf.make_tensor_proto(array, dtype))

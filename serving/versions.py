@@ -1,8 +1,9 @@
-"""The versions of one model: found in its folder, loaded beside the one that serves, swapped in, unloaded when idle.
+"""The versions of one model: found, loaded beside the one that serves, swapped in, unloaded when idle.
 
-A version goes through TF Serving's states START, LOADING, AVAILABLE, UNLOADING and END; one that cannot be loaded or
-fails its warmup requests goes straight to END with its error. Unlike TF Serving, `latest` then falls back on the
-newest version that does load, and a broken version is tried again once its files have changed.
+A version goes through TF Serving's states START, LOADING, AVAILABLE, UNLOADING and END; one that cannot be
+loaded or fails its warmup requests goes straight to END with its error. Unlike TF Serving, `latest` then
+falls back on the newest version that does load, and a broken version is tried again once its files have
+changed.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class _Loaded:
 class ModelVersions:
     """Serves the versions under `config.base_path` that `config.policy` chooses.
 
-    `poll` looks at the folder once; `start` does so every `poll_seconds` on a thread of its own, until `stop`.
+    `poll` looks at the folder once; `start` does so every `poll_seconds` on a thread of its own, until
+    `stop`.
     """
 
     def __init__(self, config: ModelConfig, poll_seconds: float):
@@ -96,7 +98,9 @@ class ModelVersions:
             return [self._statuses[version] for version in sorted(self._statuses, reverse=True)]
 
     @contextmanager
-    def acquire(self, version: int | None = None, label: str | None = None) -> Iterator[tuple[int, SavedModel]]:
+    def acquire(
+        self, version: int | None = None, label: str | None = None
+    ) -> Iterator[tuple[int, SavedModel]]:
         """Holds a version for one request: the one named or labelled, else the highest.
 
         Raises:
@@ -142,7 +146,9 @@ class ModelVersions:
                 else:
                     self._close_idle()
             except OSError as error:
-                log.warning("model %s: cannot look at %s: %s", self._config.name, self._config.base_path, error)
+                log.warning(
+                    "model %s: cannot look at %s: %s", self._config.name, self._config.base_path, error
+                )
 
     def poll(self) -> None:
         """Looks at the folder once: loads what is to be served, then unloads what no longer is.

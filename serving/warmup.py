@@ -21,7 +21,8 @@ def replay(model: SavedModel) -> int:
         How many were run; 0 where there is no such file.
 
     Raises:
-        StatusError: the file is broken, holds too many records or other logs than predict's, or a request failed.
+        StatusError: the file is broken, holds too many records or other logs than predict's, or a request
+        failed.
     """
     path = model.folder / WARMUP_FILE
     if not path.exists():
@@ -37,7 +38,8 @@ def replay(model: SavedModel) -> int:
             _run(model, record, f"record {count} of {path}")
     except tf.errors.OpError as error:
         raise from_number(
-            error.error_code, f"{path}: {error.message}. Please verify your warmup data is in TFRecord format."
+            error.error_code,
+            f"{path}: {error.message}. Please verify your warmup data is in TFRecord format.",
         ) from error
     return count
 
