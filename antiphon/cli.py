@@ -40,59 +40,51 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
 
-    def add(name: str, help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-        command.add_argument("-c", "--config", required=True, metavar="FILE", help="the run's config, YAML")
-        command.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            dest="overrides",
-            metavar="SECTION.FIELD=VALUE",
-            help="put a value over the config's; may be given many times",
-        )
-        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        return command
-
-    run = add("run", "do every stage, but those whose inputs and config have not changed")
+    run = _command(commands, "run", "do every stage but those whose inputs and config have not changed")
     run.add_argument("--cluster", metavar="ps=N,workers=N", help="train on a local cluster of that size")
+
     for name, help in STAGES.items():
-        stage = add(name, help)
-        stage.add_argument(
-            "--as-stage", action="store_true", help=argparse.SUPPRESS
-        )  # the caller holds the lock
+        stage = _command(commands, name, help)
         if name == "train":
             stage.add_argument("--variant", metavar="NAME", help="only this one of the config's variants")
-            stage.add_argument(
-                "--cluster",
-                metavar="ps=N,workers=N",
-                help="spawn a local cluster; with TF_CONFIG set, play the role it names",
-            )
-    add("serve", "serve the exported model over gRPC and REST as TensorFlow Serving does, until stopped")
-    recommend = add("recommend", "ask a server for recommendations, and print them with titles")
-    recommend.add_argument(
-        "--user", action="append", metavar="ID", help="a user, by id; may be given many times"
-    )
-    recommend.add_argument("--history", metavar="ID,ID,...", help="items, oldest first, in place of a user")
-    recommend.add_argument(
-        "--server",
-        metavar="HOST:PORT",
-        help="gRPC address of a running server; without it one is started for the question",
-    )
-    recommend.add_argument(
-        "--save", action="store_true", help=argparse.SUPPRESS
-    )  # as a stage: sample and save
-    recommend.add_argument("--as-stage", action="store_true", help=argparse.SUPPRESS)
+            cluster = "spawn a local cluster; with TF_CONFIG set, play the role it names"
+            stage.add_argument("--cluster", metavar="ps=N,workers=N", help=cluster)
 
+    serve = "serve the exported model over gRPC and REST as TensorFlow Serving does, until stopped"
+    _command(commands, "serve", serve)
+
+    recommend = _command(
+        commands, "recommend", "ask a server for recommendations, and print them with titles"
+    )
+    recommend.add_argument("--user", action="append", metavar="ID", help="a user; may be given many times")
+    recommend.add_argument("--history", metavar="ID,ID,...", help="items, oldest first, in place of a user")
+    address = "gRPC address of a running server; without it one is started for the question"
+    recommend.add_argument("--server", metavar="HOST:PORT", help=address)
+    recommend.add_argument("--save", action="store_true", help=argparse.SUPPRESS)  # the run's own sample
+
+    names = benchmark_names()
     bench = commands.add_parser(
         "bench",
         help="run a benchmark",
         description="Run benchmarks/NAME.py; the other arguments are its own.",
     )
-    bench.add_argument("name", choices=benchmark_names(), metavar="NAME", help=", ".join(benchmark_names()))
-    bench.add_argument("arguments", nargs=argparse.REMAINDER, help="the benchmark's own; try --help")
     bench.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    bench.add_argument("name", choices=names, metavar="NAME", help=", ".join(names))
+    bench.add_argument("arguments", nargs=argparse.REMAINDER, help="the benchmark's own; try --help")
     return top
+
+
+def _command(commands: argparse._SubParsersAction, name: str, help: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    command.add_argument("-c", "--config", required=True, metavar="FILE", help="the run's config, YAML")
+    command.add_argument(
+        "--set", action="append", default=[], dest="overrides", metavar="SECTION.FIELD=VALUE",
+        help="put a value over the config's; may be given many times",
+    )  # fmt: skip
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    # Started by another of our commands, which holds the run's lock and whose end is its end.
+    command.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return command
 
 
 def benchmark_names() -> list[str]:
@@ -115,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with processes.signals_as_exceptions():
             return _dispatch(options)
     except processes.Stopped as stopped:
-        print(f"\nantiphon: stopped by {stopped}; the same command goes on from here", file=sys.stderr)
+        if not getattr(options, "child", False):
+            print(f"\nantiphon: stopped by {stopped}; the same command goes on from here", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1
@@ -134,7 +127,10 @@ def _dispatch(options: argparse.Namespace) -> int:
 
     from antiphon import runner
     from antiphon.config import load
+    from feature_store.checks import require
 
+    if options.child:
+        processes.end_with_parent()
     config = load(options.config, options.overrides)
     if getattr(options, "cluster", None):
         config = config.on_cluster(options.cluster)
@@ -149,9 +145,14 @@ def _dispatch(options: argparse.Namespace) -> int:
 
         history = options.history.split(",") if options.history is not None else None
         return recommend.ask(config, options.user or [], history, options.server)
-    name = f"train-{options.variant}" if getattr(options, "variant", None) else options.command
-    if options.as_stage or (options.command == "train" and os.environ.get("TF_CONFIG")):
-        return runner.run_here(config, name, options.as_stage)
+    name = options.command
+    if variant := getattr(options, "variant", None):
+        require(
+            variant in config.variants, "--variant", f"must be one of {', '.join(config.variants)}", variant
+        )
+        name = f"train-{variant}"
+    if options.child or (options.command == "train" and os.environ.get("TF_CONFIG")):
+        return runner.run_here(config, name)
     return runner.run_some(config, name, options.debug)
 
 

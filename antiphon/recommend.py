@@ -23,7 +23,7 @@ Answer = dict[str, Any]  # user_id, events, history and items: [{item_id, title,
 
 
 def ask(config: Config, users: Sequence[str], history: Sequence[str] | None, server: str | None) -> int:
-    """Print recommendations for `users`, or for one `history` of item ids; without either, for a sample of users.
+    """Print recommendations for `users`, or for one `history` of item ids; with neither, for a few users.
 
     Raises:
         ValueError: a user without events, or an item that the model does not know.

@@ -30,14 +30,12 @@ def run_some(config: Config, name: str, debug: bool = False) -> int:
     return 0
 
 
-def run_here(config: Config, name: str, has_parent: bool) -> int:
+def run_here(config: Config, name: str) -> int:
     """The stage itself, in this process: as the child of a run, or as one role of a cluster (TF_CONFIG).
 
     Raises:
         ValueError: under TF_CONFIG, more than one variant is meant.
     """
-    if has_parent:
-        processes.end_with_parent()
     stages = find(config, name)
     if len(stages) > 1:
         raise ValueError(
@@ -85,7 +83,7 @@ def _run(config: Config, stages: Sequence[Stage], skip: bool, debug: bool) -> in
 
 def _run_stage(config: Config, stage: Stage, file: Path, held: int, debug: bool) -> None:
     log = config.folder / "logs" / f"{stage.name}.log"
-    command = [sys.executable, "-m", "antiphon.cli", *stage.command, "--as-stage", "-c", str(file)]
+    command = [sys.executable, "-m", "antiphon.cli", *stage.command, "--child", "-c", str(file)]
     if debug:
         command.append("--debug")
     code = processes.run(command, log, [held])

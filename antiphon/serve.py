@@ -54,7 +54,7 @@ def started(config: Config, seconds: float = 120.0) -> Iterator[Addresses]:
     file = config.folder / "serve.yaml"
     file.write_text(dump(config), encoding="utf-8")
     ports = ["--set", "serve.grpc_port=0", "--set", "serve.rest_port=0"]
-    command = [sys.executable, "-m", "antiphon.cli", "serve", "-c", str(file), *ports]
+    command = [sys.executable, "-m", "antiphon.cli", "serve", "--child", "-c", str(file), *ports]
     with log.open("wb") as output:
         process = processes.start(command, output=output.fileno())
     try:

@@ -1,0 +1,84 @@
+import subprocess
+import sys
+
+import pytest
+
+from antiphon.cli import STAGES, main, parser
+
+
+def antiphon(*arguments, cwd=None):
+    command = [sys.executable, "-m", "antiphon.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(f"name: a\nruns: {tmp_path}/runs\nvariants: {{ids: {{}}, text: {{}}}}\n")
+    return str(path)
+
+
+def test_help_names_every_command():
+    told = antiphon("--help").stdout
+    for command in [*STAGES, "run", "serve", "recommend", "bench"]:
+        assert f"    {command}" in told
+
+
+@pytest.mark.parametrize("command", [*STAGES, "run", "serve", "recommend"])
+def test_every_command_takes_a_config_and_overrides(command):
+    options = parser().parse_args([command, "-c", "x.yaml", "--set", "a.b=1", "--set", "c.d=2"])
+    assert (options.command, options.config, options.overrides) == (command, "x.yaml", ["a.b=1", "c.d=2"])
+
+
+def test_bad_input_is_one_line_and_exit_code_2(config):
+    found = antiphon("run", "-c", config, "--set", "train.bacth=3")
+    assert found.returncode == 2
+    assert found.stderr.splitlines() == [
+        f"antiphon: {config}: train.bacth: there is no such field; did you mean 'batch'? (received '3')"
+    ]
+
+
+def test_debug_shows_the_traceback(config):
+    assert "Traceback" in antiphon("run", "-c", config, "--set", "train.bacth=3", "--debug").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["train", "--variant", "idds"], "--variant must be one of ids, text, received 'idds'"),
+        (["train", "--cluster", "ps=x"], 'expected "ps=2,workers=2"'),
+        (["serve"], "there is no exported model; `antiphon export` makes it"),
+        (["recommend", "--user", "1"], "features"),
+        (["report"], "report needs ingest, which has not been done"),
+        (["ingest", "--set", "data.reader=tables", "--set", "data.events=no/such.csv"], "no file matches"),
+    ],
+)
+def test_what_cannot_be_done_is_told_with_exit_code_2(config, arguments, told):
+    found = antiphon(arguments[0], "-c", config, *arguments[1:])
+    assert told in found.stdout + found.stderr
+    assert "Traceback" not in found.stderr
+    assert found.returncode == 2
+
+
+def test_under_tf_config_one_variant_must_be_named(config, monkeypatch, capsys):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {}, "task": {"type": "chief", "index": 0}}')
+    assert main(["train", "-c", config]) == 2
+    assert "with --variant, one of ids, text" in capsys.readouterr().err
+
+
+def test_a_tf_config_that_is_not_one_is_told(config, monkeypatch, capsys):
+    monkeypatch.setenv("TF_CONFIG", "chief")
+    assert main(["train", "-c", config, "--variant", "ids"]) == 2
+    assert "TF_CONFIG: must be JSON with task.type, received 'chief'" in capsys.readouterr().err
+
+
+def test_a_benchmark_gets_its_own_arguments():
+    options = parser().parse_args(["bench", "train", "--quick", "--set", "x"])
+    assert (options.name, options.arguments) == ("train", ["--quick", "--set", "x"])
+    assert "--quick" in antiphon("bench", "train", "--help").stdout
+
+
+def test_an_unknown_benchmark_is_told():
+    found = antiphon("bench", "nothing")
+    assert found.returncode == 2
+    assert "train" in found.stderr

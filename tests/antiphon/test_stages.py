@@ -1,0 +1,141 @@
+import pytest
+
+from antiphon import records, stages
+from antiphon.config import Config
+from antiphon.stages import Stage
+from feature_store.config import DataConfig
+from trainer.config import ModelConfig, TrainConfig
+
+
+def config(tmp_path, **fields) -> Config:
+    return Config(name="a", runs=str(tmp_path), **fields)
+
+
+def writes(name: str, text: str):
+    """The work of a stage that leaves one file."""
+
+    def work(config: Config):
+        config.folder.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        config.folder.joinpath(name).write_text(text)
+        return {"wrote": name}
+
+    return work
+
+
+def stage(name="first", needs=(), settings=1, text="x", **fields) -> Stage:
+    return Stage(name, (name,), needs, settings, (f"{name}/file",), writes(f"{name}/file", text), **fields)
+
+
+def names(config: Config) -> list[str]:
+    return [stage.name for stage in stages.plan(config)]
+
+
+def test_the_plan_embeds_text_only_where_a_variant_reads_it(tmp_path):
+    ids = TrainConfig()
+    text = TrainConfig(model=ModelConfig(knowledge="item_text"))
+    tail = ["evaluate", "export", "recommend", "report"]
+    assert names(config(tmp_path, variants={"ids": ids})) == [
+        "ingest",
+        "features",
+        "examples",
+        "train-ids",
+        *tail,
+    ]
+    assert names(config(tmp_path, variants={"ids": ids, "text": text})) == [
+        "ingest",
+        "embed",
+        "features",
+        "examples",
+        "train-ids",
+        "train-text",
+        *tail,
+    ]
+
+
+def test_every_stage_comes_after_those_it_needs(tmp_path):
+    done = []
+    for each in stages.plan(config(tmp_path)):
+        assert set(each.needs) <= set(done)
+        done.append(each.name)
+
+
+def test_a_subcommand_stands_for_its_stages(tmp_path):
+    both = config(tmp_path, variants={"ids": TrainConfig(), "text": TrainConfig()})
+    assert [each.name for each in stages.find(both, "train")] == ["train-ids", "train-text"]
+    assert [each.name for each in stages.find(both, "train-text")] == ["train-text"]
+    assert [each.name for each in stages.find(both, "embed")] == ["embed"]
+    with pytest.raises(ValueError, match="received 'trian'"):
+        stages.find(both, "trian")
+
+
+def test_a_done_stage_holds_until_a_setting_its_version_or_its_output_changes(tmp_path):
+    run = config(tmp_path)
+    assert not stages.holds(run, stage())
+    assert stages.do(run, stage()) == {"wrote": "first/file"}
+    assert stages.holds(run, stage())
+    assert not stages.holds(run, stage(settings=2))
+    assert not stages.holds(run, stage(version=2))
+    (run.folder / "first" / "file").write_text("another")
+    assert not stages.holds(run, stage())
+
+
+def test_a_stage_holds_no_longer_when_what_it_builds_on_is_other(tmp_path):
+    run = config(tmp_path)
+    second = stage("second", needs=("first",))
+    with pytest.raises(ValueError, match="second needs first, which has not been done"):
+        stages.do(run, second)
+    stages.do(run, stage())
+    stages.do(run, second)
+    stages.do(run, stage())  # done again, with the same outcome
+    assert stages.holds(run, second)
+    stages.do(run, stage(text="y"))
+    assert not stages.holds(run, second)
+
+
+def test_a_stage_that_fails_is_not_done(tmp_path):
+    run = config(tmp_path)
+    stages.do(run, stage())
+
+    def fail(config: Config):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError):
+        stages.do(run, Stage("first", ("first",), (), 1, ("first/file",), fail))
+    assert not stages.holds(run, stage())
+
+
+def test_a_stage_that_leaves_nothing_is_an_error(tmp_path):
+    with pytest.raises(RuntimeError, match="ended without leaving other"):
+        stages.do(config(tmp_path), Stage("first", ("first",), (), 1, ("other",), writes("file", "x")))
+
+
+def test_a_resumable_stage_keeps_what_it_made_only_for_the_same_identity(tmp_path, capsys):
+    run = config(tmp_path)
+
+    def trained(epochs: int, d: int) -> Stage:
+        return stage("train", settings=[epochs, d], identity=lambda config: {"d": d})
+
+    stages.do(run, trained(1, 8))
+    checkpoint = run.folder / "train" / "checkpoint"
+    checkpoint.write_text("weights")
+    stages.do(run, trained(2, 8))
+    assert checkpoint.exists()
+    stages.do(run, trained(2, 16))
+    assert not checkpoint.exists()
+    assert "was made from other inputs or settings; starting afresh" in capsys.readouterr().out
+
+
+def test_raw_files_are_known_by_name_size_and_time(tmp_path):
+    (tmp_path / "events.csv").write_text("a")
+    data = DataConfig(reader="tables", path=str(tmp_path), events="*.csv")
+    before = stages.fingerprint(config(tmp_path), stages.plan(config(tmp_path, data=data))[0])
+    assert before == stages.fingerprint(config(tmp_path), stages.plan(config(tmp_path, data=data))[0])
+    (tmp_path / "events.csv").write_text("ab")
+    assert before != stages.fingerprint(config(tmp_path), stages.plan(config(tmp_path, data=data))[0])
+
+
+def test_a_record_tells_how_long_a_stage_took_and_what_it_gave(tmp_path):
+    run = config(tmp_path)
+    stages.do(run, stage())
+    record = records.read(run.folder, "first")
+    assert record.done and record.seconds >= 0 and record.summary == {"wrote": "first/file"}
