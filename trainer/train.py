@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import time
 from contextlib import ExitStack
@@ -51,6 +52,9 @@ def run(examples: Path, knowledge: Path | None, out: Path, train: TrainConfig) -
             runtime = strategy.connect(tf_config)
         recommender = Recommender(train.model, data.vocabulary.size, vectors, runtime.ps_devices, train.seed)
         progress = Trainer(runtime, data, recommender, out, train).run()
+        # Remote functions and variables are given back while their servers still answer.
+        del recommender
+        gc.collect()
     summary = {
         "epochs": progress.epoch,
         "steps": progress.step,
