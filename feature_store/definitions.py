@@ -29,7 +29,7 @@ from feast.types import Array, Float32, Int64, String
 def write_repository(folder: Path, schema: Schema, online: OnlineStoreConfig, project: str = PROJECT) -> None:
     """Writes ``feature_store.yaml`` and ``definitions.py`` into ``folder`` (created), a Feast repository.
 
-    Its offline files are ``../<view>.parquet``, its SQLite store is ``../online.db``, its registry lies in it.
+    Its offline files are ``../<view>.parquet``, its SQLite store is ``../online.db``, its registry in it.
     Every path is relative, so the folder around it may be renamed.
     """
     folder.mkdir(parents=True, exist_ok=True)

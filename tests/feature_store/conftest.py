@@ -1,0 +1,95 @@
+"""Small tables and features on disk, and a real Redis server."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from feature_store import build, folders
+from feature_store.schema import Field, Schema
+from feature_store.table_folder import write_tables
+from feature_store.tables import entities, finish_events
+
+Event = tuple[str, str, int]  # user, item, time in microseconds
+
+AGE = Field("age", "int64")
+
+
+@pytest.fixture
+def make_tables(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a tables folder of the given events; every user's age is the length of the id."""
+
+    def make(events: list[Event], name: str = "tables") -> Path:
+        schema = Schema(user_attributes=(AGE,))
+        users, items, times = map(list, zip(*events, strict=True))
+        moment = pa.array(times, pa.timestamp("us", tz="UTC"))
+        rows, duplicates = finish_events(
+            pa.table(
+                {
+                    "user_id": users,
+                    "item_id": items,
+                    "event_time": moment,
+                    "event_type": ["view"] * len(users),
+                    "value": pa.array([1.0] * len(users), pa.float32()),
+                    "created_time": moment,
+                    "log_order": range(len(users)),
+                }
+            )
+        )
+        people = entities(schema, "users", pa.array(users))
+        ages = pa.array([len(user) for user in people["user_id"].to_pylist()], pa.int64())
+        tables = {
+            "users": [people.set_column(1, "age", ages)],
+            "items": [entities(schema, "items", pa.array(items))],
+            "events": [rows],
+        }
+        write_tables(tmp_path / name, schema, tables, [], {"events": duplicates}, {})
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def make_features(tmp_path: Path) -> Callable[..., Path]:
+    """Builds the offline views of a tables folder."""
+
+    def make(tables: Path, history_length: int, name: str = "features") -> Path:
+        with folders.new_folder(tmp_path / name) as folder:
+            folders.write_manifest(folder, build.write_views(tables, None, folder, history_length))
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """host:port of a redis-server of our own, on a free port, gone after the tests."""
+    if not (binary := shutil.which("redis-server")):
+        pytest.skip("no redis-server on this machine; install it to test the Redis online store")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("redis")
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                if time.monotonic() > deadline or server.poll() is not None:
+                    raise
+                time.sleep(0.05)
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(10)
