@@ -10,9 +10,7 @@ def render(template, **row):
 
 
 def test_values_are_plain_text():
-    text = render(
-        "{title}. {categories}", title="Salt &amp;\n  Pepper &reg;", categories=["Hair", None, "Care"]
-    )
+    row = {"title": "Salt &amp;\n  Pepper &reg;", "categories": ["Hair", None, "Care"]}
     assert render("{title}. {categories}", **row) == "Salt & Pepper ®. Hair, Care"
 
 
