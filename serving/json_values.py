@@ -14,8 +14,10 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
 from serving.status import StatusError, invalid_argument
+from serving.tensors import type_name
 
 _SHOWN = 400  # characters of the client's own JSON repeated in an error
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _INT32 = (-(2**31), 2**31)
 _INTEGERS = {
     types_pb2.DT_INT8: _INT32,
@@ -46,7 +48,7 @@ def reader(dtype: int) -> Callable[[Any], Any]:
         return lambda value: value if type(value) is int and low <= value < high else _refuse(value, dtype)
     raise StatusError(
         grpc.StatusCode.UNIMPLEMENTED,
-        f"Conversion of JSON Value to type: {tf.as_dtype(dtype).name} is not supported",
+        f"Conversion of JSON Value to type: {type_name(dtype)} is not supported",
     )
 
 
@@ -71,7 +73,7 @@ def _read_decimal(value: Any, dtype: int) -> float:
     if isinstance(value, int):
         lossless = abs(value) <= 2 ** (24 if single else 53) - 1
     else:
-        lossless = not single or not np.isfinite(value) or abs(value) <= np.finfo(np.float32).max
+        lossless = not single or not np.isfinite(value) or abs(value) <= _FLOAT32_MAX
     if not lossless:
         kind = "float" if single else "double"
         raise invalid_argument(
@@ -83,14 +85,21 @@ def _read_decimal(value: Any, dtype: int) -> float:
 def _refuse(value: Any, dtype: int) -> Any:
     raise invalid_argument(
         f"JSON Value: {show(value)} Type: {_json_type(value)} is not of expected type: "
-        f"{tf.as_dtype(dtype).name}"
+        f"{type_name(dtype)}"
     )
 
 
 def show(value: Any) -> str:
     """A JSON value as an error repeats it, cut where it is long."""
-    text = json.dumps(value, indent=4, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    text = ""
+    try:
+        for piece in json.JSONEncoder(indent=4, ensure_ascii=False).iterencode(value):
+            text += piece
+            if len(text) > _SHOWN:
+                return text[:_SHOWN] + "..."
+    except RecursionError:
+        return text + "..."
+    return text
 
 
 def _json_type(value: Any) -> str:
@@ -118,7 +127,7 @@ def encoded(name: str, array: np.ndarray) -> list[str]:
         return ["true" if value else "false" for value in flat]
     if array.dtype.kind in "iu":
         return [str(value) for value in flat]
-    raise invalid_argument(f"Failed to write JSON value for tensor type: {tf.as_dtype(array.dtype).name}")
+    raise invalid_argument(f"Failed to write JSON value for tensor type: {type_name(tf.as_dtype(array.dtype).as_datatype_enum)}")
 
 
 def _decimals(array: np.ndarray, flat: list[float]) -> list[str]:

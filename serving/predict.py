@@ -137,9 +137,9 @@ def _check_type(signature: meta_graph_pb2.SignatureDef, alias: str, dtype: int) 
     if dtype != expected:
         feeds = sorted(info.name for info in signature.inputs.values())
         raise status.invalid_argument(
-            f"Expects arg[{feeds.index(signature.inputs[alias].name)}] to be {tf.as_dtype(expected).name} "
+            f"Expects arg[{feeds.index(signature.inputs[alias].name)}] to be {tensors.type_name(expected)} "
             f"but "
-            f"{tf.as_dtype(dtype).name} is provided"
+            f"{tensors.type_name(dtype)} is provided"
         )
 
 

@@ -26,6 +26,11 @@ _VALUE_FIELD = {
 }
 
 
+def type_name(dtype: int) -> str:
+    """The name TensorFlow's errors give a DataType: "float", "string", "int64", …"""
+    return types_pb2.DataType.Name(dtype).removeprefix("DT_").lower()
+
+
 def from_proto(proto: tensor_pb2.TensorProto) -> np.ndarray:
     """The array a TensorProto holds; strings as an object array of bytes.
 

@@ -1,0 +1,176 @@
+"""A small recommender as a SavedModel whose answers can be worked out by hand, and servers as real processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+ITEMS = ["a", "b", "c", "d", "e"]
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Catalogue(tf.Module):
+    """Item number i (from 1) of ITEMS scores i times the model's version, whatever the history."""
+
+    def __init__(self, version: int):
+        super().__init__()
+        keys = tf.constant(ITEMS)
+        numbers = tf.range(1, len(ITEMS) + 1, dtype=tf.int64)
+        self.numbers = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, numbers), 0)
+        self.names = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(numbers, keys), "")
+        weights = [0.0, *(float(version * number) for number in range(1, len(ITEMS) + 1))]
+        self.weights = tf.Variable(weights, trainable=False)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.string, name="history")])
+    def recommend(self, history: tf.Tensor) -> dict[str, tf.Tensor]:
+        hidden = tf.reduce_max(tf.one_hot(self.numbers.lookup(history), len(ITEMS) + 1), axis=1)
+        scores = tf.where(hidden > 0, tf.float32.min, self.weights)[:, 1:]
+        best, index = tf.math.top_k(scores, 3)
+        numbers = tf.where(best > tf.float32.min, tf.cast(index, tf.int64) + 1, 0)
+        return {"items": self.names.lookup(numbers), "scores": best}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, None), tf.string, name="history"),
+            tf.TensorSpec((None, None), tf.string, name="candidates"),
+        ]
+    )
+    def score(self, history: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
+        tf.debugging.assert_equal(tf.shape(history)[0], tf.shape(candidates)[0], "one history a row")
+        numbers = self.numbers.lookup(candidates)
+        return {"scores": tf.where(numbers > 0, tf.gather(self.weights, numbers), tf.float32.min)}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.string, name="history")])
+    def embed_user(self, history: tf.Tensor) -> dict[str, tf.Tensor]:
+        """(items known, items not known) of the history."""
+        known = tf.reduce_sum(tf.cast(self.numbers.lookup(history) > 0, tf.float32), axis=1)
+        unknown = tf.reduce_sum(tf.cast(history != "", tf.float32), axis=1) - known
+        return {"embedding": tf.stack([known, unknown], axis=1)}
+
+    @tf.function(input_signature=[tf.TensorSpec((), tf.int64, name="rounds")])
+    def spin(self, rounds: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Counts to `rounds`: a request that takes as long as one likes."""
+        count = tf.constant(0, tf.int64)
+        while count < rounds:
+            count += 1
+        return {"count": count}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, 2), tf.float32, name="x"),
+            tf.TensorSpec((None,), tf.string, name="raw_bytes"),
+        ]
+    )
+    def echo(self, x: tf.Tensor, raw_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"x": x, "raw_bytes": raw_bytes}
+
+
+def predict_log(history: list[str], signature: str = "serving_default") -> bytes:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "catalogue"
+    request.model_spec.signature_name = signature
+    request.inputs["history"].CopyFrom(tf.make_tensor_proto([history], tf.string))
+    log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+    return log.SerializeToString()
+
+
+def write_warmup(folder: Path, records: list[bytes]) -> None:
+    path = folder / "assets.extra" / "tf_serving_warmup_requests"
+    path.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records:
+            writer.write(record)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the versions 1 and 2 of the catalogue, not to be written to."""
+    root = tmp_path_factory.mktemp("exported")
+    for version in (1, 2):
+        module = Catalogue(version)
+        signatures = {
+            "serving_default": module.recommend,
+            "score": module.score,
+            "embed_user": module.embed_user,
+            "spin": module.spin,
+            "echo": module.echo,
+        }
+        folder = root / str(version)
+        tf.saved_model.save(module, str(folder), signatures=signatures)
+        write_warmup(folder, [predict_log(["a", "b"]), predict_log(["c"], "embed_user")])
+    return root
+
+
+Publish = Callable[..., Path]
+
+
+@pytest.fixture
+def base_path(tmp_path: Path) -> Path:
+    """An empty folder for a model's versions."""
+    folder = tmp_path / "catalogue"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def publish(exported: Path, base_path: Path) -> Publish:
+    """Puts an exported version into `base_path` in one step, under the same or another number."""
+
+    def put(version: int, number: int | None = None) -> Path:
+        scratch = base_path / f".writing-{version}"
+        shutil.copytree(exported / str(version), scratch)
+        return scratch.rename(base_path / str(number or version))
+
+    return put
+
+
+@dataclass
+class ServerProcess:
+    process: subprocess.Popen[str]
+    grpc: str
+    rest: str
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Sends the signal and returns the exit code."""
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(timeout=60)
+        finally:
+            self.process.kill()
+
+
+def start_server(*flags: str) -> ServerProcess:
+    """`python -m serving.server` on free ports, once it is ready."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-m", "serving.server", "--port=0", "--rest_api_port=0", *flags]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("ready "), f"the server said {line!r} and ended with {process.wait(timeout=60)}"
+    fields = dict(field.split("=", 1) for field in line.split()[1:])
+    return ServerProcess(process, fields["grpc"], fields["rest"])
+
+
+@pytest.fixture(scope="session")
+def server(exported: Path) -> Iterator[ServerProcess]:
+    """A process that serves both versions of the catalogue; version 1 has the label "stable"."""
+    config = exported.parent / "models.config"
+    config.write_text(
+        f"""model_config_list {{ config {{
+            name: "catalogue" base_path: "{exported}" model_platform: "tensorflow"
+            model_version_policy {{ all {{}} }} version_labels {{ key: "stable" value: 1 }}
+        }} }}"""
+    )
+    running = start_server(f"--model_config_file={config}", "--file_system_poll_wait_seconds=0")
+    yield running
+    running.stop()
