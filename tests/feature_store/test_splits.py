@@ -1,0 +1,70 @@
+import pyarrow as pa
+import pytest
+
+from feature_store.config import ExampleConfig
+from feature_store.splits import label_rows
+
+FOUR = [("a", "p", 1), ("a", "q", 2), ("a", "r", 3), ("a", "s", 4)]
+
+
+@pytest.fixture
+def split(make_tables):
+    def run(events, length=3, **settings):
+        path = make_tables(events) / "events.parquet"
+        table, boundaries = label_rows(path, ExampleConfig(**settings), length)
+        times = table["label_time"].cast(pa.int64()).to_pylist()
+        rows = zip(*(table[name].to_pylist() for name in ("split", "user_id", "target")), times, strict=True)
+        return sorted(rows), boundaries, dict(zip(times, table["targets"].to_pylist(), strict=True))
+
+    return run
+
+
+def test_leave_one_out_holds_out_the_last_two_events(split):
+    rows, boundaries, _ = split(FOUR)
+    assert rows == [("test", "a", "s", 4), ("train", "a", "q", 2), ("valid", "a", "r", 3)]
+    assert boundaries == {}
+
+
+def test_users_with_fewer_than_three_events_only_train(split):
+    rows, _, _ = split([*FOUR, ("b", "p", 5), ("b", "q", 6), ("c", "p", 7)])
+    assert [row for row in rows if row[1] != "a"] == [("train", "b", "q", 6)]
+
+
+def test_three_events_leave_none_to_predict_in_training(split):
+    rows, _, _ = split(FOUR[:3])
+    assert [row[0] for row in rows] == ["test", "valid"]
+
+
+def test_all_windows_make_each_event_from_the_second_a_target_once(split):
+    events = [("a", "i", time) for time in range(1, 11)]  # events 1 to 8 train
+    rows, _, targets = split(events, length=3, windows="all")
+    assert [row[3] for row in rows if row[0] == "train"] == [2, 5, 8]
+    assert [targets[time] for time in (2, 5, 8)] == [1, 3, 3]
+
+
+def test_the_last_window_has_at_most_l_targets(split):
+    rows, _, targets = split([("a", "i", time) for time in range(1, 11)], length=3)
+    assert [row[3] for row in rows if row[0] == "train"] == [8]
+    assert targets[8] == 3
+
+
+def test_global_time_takes_each_users_first_event_of_a_period(split):
+    events = [("a", "p", 1), ("a", "q", 2), ("a", "r", 6), ("a", "s", 7), ("a", "t", 9)]
+    events += [("b", "p", 3), ("b", "q", 8), ("b", "r", 10), ("c", "p", 4), ("d", "p", 5)]
+    # Times 1..10: half of them are below 6 (the quantile 0.51), eight below 9 (the quantile 0.81).
+    rows, boundaries, _ = split(events, split="global_time", valid_quantile=0.51, test_quantile=0.81)
+    assert boundaries == {"valid": 6, "test": 9}
+    assert rows == [
+        ("test", "a", "t", 9),
+        ("test", "b", "r", 10),
+        ("train", "a", "q", 2),
+        ("valid", "a", "r", 6),
+        ("valid", "b", "q", 8),
+    ]
+
+
+def test_global_time_skips_a_first_event_that_has_nothing_before_it(split):
+    events = [("a", "p", 1), ("a", "q", 2), ("b", "p", 8), ("b", "q", 9), ("b", "r", 10)]
+    rows, boundaries, _ = split(events, split="global_time", valid_quantile=0.5, test_quantile=0.9)
+    assert boundaries == {"valid": 8, "test": 10}
+    assert rows == [("test", "b", "r", 10), ("train", "a", "q", 2), ("valid", "b", "q", 9)]
