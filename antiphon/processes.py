@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import re
 import select
 import shutil
 import signal
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -23,7 +25,6 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 QUIET = {  # what every process we start sees, unless the user's environment says otherwise
     "TF_USE_LEGACY_KERAS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "2",
-    "TF_ENABLE_ONEDNN_OPTS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUNBUFFERED": "1",
 }
@@ -157,37 +158,48 @@ def _pass_on(process: subprocess.Popen, tee: _Tee) -> None:
     tee.finish()
 
 
+# What TensorFlow's libraries say of themselves before any setting can quiet them; it stays in the log.
+_NOISE = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog|I\d{4} [\d:. ]+|E\d{4} [\d:. ]+cuda_platform"
+)
+
+
 class _Tee:
     """Passes output on; a file, or an output that is no terminal, gets only a bar's last state."""
 
-    def __init__(self, log):
+    def __init__(self, log: BinaryIO):
         self._log = log
         self._out = sys.stdout.buffer
         self._live = sys.stdout.isatty()
-        self._line = b""
+        self._line = b""  # the line under way
+        self._shown = 0  # bytes of it that the terminal has
 
     def write(self, data: bytes) -> None:
-        if self._live:
-            self._out.write(data)
-            self._out.flush()
-        *lines, self._line = (self._line + data).split(b"\n")
+        *lines, last = (self._line + data).split(b"\n")
         for line in lines:
-            self._keep(line + b"\n")
+            self._end(line)
+        self._line = last
+        if self._live and not _NOISE.match(last[self._shown :]):
+            self._show(last[self._shown :])
+            self._shown = len(last)
 
     def finish(self) -> None:
         if self._line:
-            self._keep(self._line + b"\n")
-            if self._live:
-                self._out.write(b"\n")
-                self._out.flush()
+            self._end(self._line)
 
-    def _keep(self, line: bytes) -> None:
-        line = line.rstrip(b"\r\n").rsplit(b"\r")[-1] + b"\n"
-        self._log.write(line)
+    def _end(self, line: bytes) -> None:
+        """A whole line, without its newline."""
+        state = line.rstrip(b"\r").rsplit(b"\r")[-1] + b"\n"
+        self._log.write(state)
         self._log.flush()
-        if not self._live:
-            self._out.write(line)
-            self._out.flush()
+        rest = line[self._shown :] + b"\n" if self._live else state
+        if not _NOISE.match(rest):
+            self._show(rest)
+        self._line, self._shown = b"", 0
+
+    def _show(self, data: bytes) -> None:
+        self._out.write(data)
+        self._out.flush()
 
 
 def wait_for(condition, seconds: float, what: str, process: subprocess.Popen | None = None) -> None:

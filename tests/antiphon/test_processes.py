@@ -33,6 +33,17 @@ def test_output_is_passed_on_and_kept_with_only_the_last_state_of_a_bar(tmp_path
     assert capfdbinary.readouterr().out == kept
 
 
+def test_what_tensorflow_says_before_it_can_be_quieted_stays_in_the_log(tmp_path, capfdbinary):
+    lines = [
+        "one",
+        "I0000 00:00:1.2  345 port.cc:153] oneDNN operations are on.",
+        "W0000 00:00:1.2 345 x.cc:1] told",
+    ]
+    assert processes.run(python(f"print({chr(10).join(lines)!r})"), tmp_path / "x.log") == 0
+    assert (tmp_path / "x.log").read_text().splitlines() == lines
+    assert capfdbinary.readouterr().out.decode().splitlines() == [lines[0], lines[2]]
+
+
 def test_the_exit_code_is_returned(tmp_path):
     assert processes.run(python("raise SystemExit(7)"), tmp_path / "x.log") == 7
 
