@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ class Catalogue(tf.Module):
         return {"x": x, "raw_bytes": raw_bytes}
 
 
-def predict_log(history: list[str], signature: str = "serving_default") -> bytes:
+def _predict_log(history: list[str], signature: str = "serving_default") -> bytes:
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "catalogue"
     request.model_spec.signature_name = signature
@@ -84,12 +85,24 @@ def predict_log(history: list[str], signature: str = "serving_default") -> bytes
     return log.SerializeToString()
 
 
-def write_warmup(folder: Path, records: list[bytes]) -> None:
+def _write_warmup(folder: Path, records: list[bytes]) -> None:
     path = folder / "assets.extra" / "tf_serving_warmup_requests"
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
             writer.write(record)
+
+
+@pytest.fixture
+def predict_log() -> Callable[..., bytes]:
+    """A recorded request: (history, signature) → a serialized PredictionLog."""
+    return _predict_log
+
+
+@pytest.fixture
+def write_warmup() -> Callable[[Path, list[bytes]], None]:
+    """Writes records as a version folder's warmup file."""
+    return _write_warmup
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +120,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         folder = root / str(version)
         tf.saved_model.save(module, str(folder), signatures=signatures)
-        write_warmup(folder, [predict_log(["a", "b"]), predict_log(["c"], "embed_user")])
+        _write_warmup(folder, [_predict_log(["a", "b"]), _predict_log(["c"], "embed_user")])
     return root
 
 
@@ -134,6 +147,19 @@ def publish(exported: Path, base_path: Path) -> Publish:
     return put
 
 
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], bool]], None]:
+    """Waits for a condition; fails the test where it does not come true within a minute."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline, "still waiting after a minute"
+            time.sleep(0.02)
+
+    return wait
+
+
 @dataclass
 class ServerProcess:
     process: subprocess.Popen[str]
@@ -149,7 +175,7 @@ class ServerProcess:
             self.process.kill()
 
 
-def start_server(*flags: str) -> ServerProcess:
+def _start(*flags: str) -> ServerProcess:
     """`python -m serving.server` on free ports, once it is ready."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-m", "serving.server", "--port=0", "--rest_api_port=0", *flags]
@@ -159,6 +185,21 @@ def start_server(*flags: str) -> ServerProcess:
     assert line.startswith("ready "), f"the server said {line!r} and ended with {process.wait(timeout=60)}"
     fields = dict(field.split("=", 1) for field in line.split()[1:])
     return ServerProcess(process, fields["grpc"], fields["rest"])
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., ServerProcess]]:
+    """Starts server processes with the flags given; those still running at the end are killed."""
+    started: list[ServerProcess] = []
+
+    def start(*flags: str) -> ServerProcess:
+        started.append(_start(*flags))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.process.kill()
+        server.process.wait(timeout=60)
 
 
 @pytest.fixture(scope="session")
@@ -171,6 +212,6 @@ def server(exported: Path) -> Iterator[ServerProcess]:
             model_version_policy {{ all {{}} }} version_labels {{ key: "stable" value: 1 }}
         }} }}"""
     )
-    running = start_server(f"--model_config_file={config}", "--file_system_poll_wait_seconds=0")
+    running = _start(f"--model_config_file={config}", "--file_system_poll_wait_seconds=0")
     yield running
     running.stop()

@@ -76,7 +76,9 @@ def test_tells_the_status_of_every_version(client: Client) -> None:
 def test_names_model_version_and_status_of_a_failure(server, rest: bool) -> None:
     with (
         Client(server.rest if rest else server.grpc, "catalogue", version=7, rest=rest) as client,
-        pytest.raises(ServingError, match=r"model catalogue \(version 7\): NOT_FOUND: Servable not found") as error,
+        pytest.raises(
+            ServingError, match=r"model catalogue \(version 7\): NOT_FOUND: Servable not found"
+        ) as error,
     ):
         client.recommend([["a"]], 1)
     assert error.value.code is grpc.StatusCode.NOT_FOUND
@@ -129,7 +131,10 @@ def test_a_call_ends_at_its_deadline(rest: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never answers
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         start = time.monotonic()
-        with Client(address, "catalogue", rest=rest, timeout=0.3) as client, pytest.raises(ServingError) as error:
+        with (
+            Client(address, "catalogue", rest=rest, timeout=0.3) as client,
+            pytest.raises(ServingError) as error,
+        ):
             client.recommend([["a"]], 1)
         assert time.monotonic() - start < 30
     assert error.value.code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)

@@ -65,7 +65,11 @@ def test_refuses_a_type_without_a_form_in_json() -> None:
         (types_pb2.DT_INT64, 2**63, " is not of expected type: int64"),
         (types_pb2.DT_UINT64, -1, "is not of expected type: uint64"),
         (types_pb2.DT_BOOL, 0, "JSON Value: 0 Type: Number is not of expected type: bool"),
-        (types_pb2.DT_FLOAT, 2**24, "Cannot convert JSON value: 16777216 to float without loss of precision."),
+        (
+            types_pb2.DT_FLOAT,
+            2**24,
+            "Cannot convert JSON value: 16777216 to float without loss of precision.",
+        ),
         (types_pb2.DT_FLOAT, 1e39, "Cannot convert JSON value: 1e+39 to float without loss of precision."),
         (types_pb2.DT_STRING, {"b64": "*"}, "Unable to base64 decode"),
         (types_pb2.DT_STRING, {"b": "a"}, "not formatted correctly for base64 data"),

@@ -190,6 +190,8 @@ def test_counts_requests_for_prometheus(http) -> None:
     lines = response.data.decode().splitlines()
     assert response.headers["content-type"] == "text/plain"
     assert "# TYPE :tensorflow:serving:request_count counter" in lines
-    counts = [line for line in lines if line.startswith(':tensorflow:serving:request_count{model_name="catalogue"')]
+    counts = [
+        line for line in lines if line.startswith(':tensorflow:serving:request_count{model_name="catalogue"')
+    ]
     assert any('status="OK"' in line for line in counts)
     assert not any("made-up" in line for line in lines)
