@@ -30,7 +30,8 @@ def write_repository(folder: Path, schema: Schema, online: OnlineStoreConfig, pr
     """Writes ``feature_store.yaml`` and ``definitions.py`` into ``folder`` (created), a Feast repository.
 
     Its offline files are ``../<view>.parquet``, its SQLite store is ``../online.db``, its registry in it.
-    Every path is relative, so the folder around it may be renamed.
+    Every path is relative, so the folder around it may be renamed; Feast's own historical reads therefore run
+    with the repository as the working directory.
     """
     folder.mkdir(parents=True, exist_ok=True)
     store = {"type": "sqlite", "path": "../online.db"}
