@@ -72,10 +72,11 @@ def ticks(low: float, high: float, whole: bool = False) -> list[float]:
 
 def _grid(x_ticks: Sequence[float], y_ticks: Sequence[float], at, x_title: str) -> Markup:
     parts = []
+    digits = max(0, -math.floor(math.log10(y_ticks[1] - y_ticks[0]) + 1e-9))
     for y in y_ticks:
         _, down = at(x_ticks[0], y)
         parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=down, y2=down, class_="grid"))
-        parts.append(element("text", f"{y:g}", x=LEFT - 6, y=down + 4, text_anchor="end"))
+        parts.append(element("text", f"{y:.{digits}f}", x=LEFT - 6, y=down + 4, text_anchor="end"))
     for x in x_ticks:
         across, down = at(x, y_ticks[0])
         parts.append(element("text", f"{x:g}", x=across, y=down + 16, text_anchor="middle"))

@@ -68,7 +68,7 @@ def show(answer: Answer) -> str:
     width = max(24, (min(shutil.get_terminal_size().columns, 120) - 12) // 2)
     seen = [item["title"] for item in reversed(answer["history"])][:ITEMS]
     found = [f"{number:>2}. {item['title']}" for number, item in enumerate(answer["items"], 1)]
-    lines = [f"{answer['user_id']} ({answer['events']} events)", f"    {'last seen':<{width}}  recommended"]
+    lines = [f"{_who(answer)} ({answer['events']} events)", f"    {'last seen':<{width}}  recommended"]
     for row in range(max(len(seen), len(found))):
         left = seen[row] if row < len(seen) else ""
         right = found[row] if row < len(found) else ""
@@ -111,7 +111,7 @@ def _of_history(config: Config, store: OnlineStore, history: Sequence[str]) -> A
     for item in history:
         if item not in known:
             raise ValueError(f"--history: must hold item ids of {vocabulary}, received {item!r}")
-    return {"user_id": "history", "events": len(history), "history": [{"item_id": item} for item in history]}
+    return {"user_id": "", "events": len(history), "history": [{"item_id": item} for item in history]}
 
 
 def _answer(
@@ -142,6 +142,10 @@ def _titled(store: OnlineStore, items: Sequence[dict[str, Any]]) -> list[dict[st
 
 def _ids(items: Sequence[dict[str, Any]]) -> list[str]:
     return [item["item_id"] for item in items]
+
+
+def _who(answer: Answer) -> str:
+    return f"User {answer['user_id']}" if answer["user_id"] else "This history"
 
 
 def _cut(text: str, width: int) -> str:

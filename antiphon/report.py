@@ -67,9 +67,18 @@ def _load(path: Path) -> Any:
 
 
 def _lead(config: Config) -> str:
+    """When it was made, what was exported, and how each variant did against the first."""
     chosen = work.chosen(config)
     made = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0")
-    return f"Made {made}. Exported: {chosen['variant']}, the best NDCG@10 on validation."
+    told = [f"Made {made}. Exported: {chosen['variant']}, the best NDCG@10 on validation."]
+    baseline, *others = config.variants
+    for other in others:
+        tests = _load(work.comparison_file(config, other))["b_minus_a"]
+        name = "ndcg@10" if "ndcg@10" in tests else next(iter(tests))
+        change = f"{tests[name]['difference']:+.4f}".replace("-", "−")
+        told.append(f"On test, {other} against {baseline}: {metric_title(name)} {change}, "
+                    f"p = {tests[name]['p_value']:.2g}.")  # fmt: skip
+    return " ".join(told)
 
 
 def _comparison(config: Config) -> Markup:
@@ -87,7 +96,8 @@ def _comparison(config: Config) -> Markup:
         row: list[Any] = [metric_title(name), *(_interval(metrics[model]["test"][name]) for model in metrics)]
         for other in others:
             test = tests[other][name]
-            better = "better" if test["low"] > 0 else "worse" if test["high"] < 0 else None
+            better = "better" if test["difference"] > 0 else "worse"
+            better = better if test["p_value"] < 0.05 else None
             shown = {"mean": test["difference"], "low": test["low"], "high": test["high"]}
             row += [element("span", _interval(shown, sign="+"), class_=better), f"{test['p_value']:.3g}"]
         rows.append(row)
@@ -106,7 +116,7 @@ def metric_title(name: str) -> str:
 
 def _interval(value: dict[str, float], sign: str = "") -> Markup:
     text = f"{value['low']:{sign}.4f} … {value['high']:{sign}.4f}"
-    return join([f"{value['mean']:{sign}.4f}", element("small", text)])
+    return join([f"{value['mean']:{sign}.4f}".replace("-", "−"), element("small", text.replace("-", "−"))])
 
 
 def _training(config: Config) -> Markup:
@@ -150,7 +160,7 @@ def _recommendations(config: Config) -> Markup:
                 "article",
                 element("h3", "User ", answer["user_id"]),
                 element("h4", f"Last seen, newest first ({len(newest)} of {answer['events']:,})"),
-                element("ol", *seen),
+                element("ul", *seen),
                 element("h4", "Recommended"),
                 element("ol", *picks, class_="picks"),
             )
