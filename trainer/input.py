@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +79,14 @@ class Held:
 
 def held_out(examples: Examples, split: str, length: int, batch: int) -> Iterator[Held]:
     """Yields the rows of ``valid`` or ``test``, ``batch`` at a time, in the order of the files."""
-    vocabulary = examples.vocabulary
+    parse = _held_out_parser(examples.vocabulary, length)
+    files = [shard.file for shard in examples.shards(split)]
+    for serialized in tf.data.TFRecordDataset(files).batch(batch):
+        yield Held(*(tensor.numpy() for tensor in parse(serialized)))
 
+
+@functools.lru_cache(maxsize=8)
+def _held_out_parser(vocabulary: Vocabulary, length: int) -> tf.types.experimental.PolymorphicFunction:
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
     def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
         parsed = tf.io.parse_example(
@@ -91,8 +98,7 @@ def held_out(examples: Examples, split: str, length: int, batch: int) -> Iterato
                 "target": tf.io.FixedLenFeature((), tf.string),
             },
         )
-        history = parsed["history"]
-        seen = parsed["seen"]
+        history, seen = parsed["history"], parsed["seen"]
         return (
             parsed["user_id"],
             right_align(history.with_flat_values(vocabulary.lookup(history.flat_values)), length),
@@ -101,9 +107,7 @@ def held_out(examples: Examples, split: str, length: int, batch: int) -> Iterato
             vocabulary.lookup(seen.flat_values),
         )
 
-    files = [shard.file for shard in examples.shards(split)]
-    for serialized in tf.data.TFRecordDataset(files).batch(batch):
-        yield Held(*(tensor.numpy() for tensor in parse(serialized)))
+    return parse
 
 
 def target_counts(examples: Examples, length: int, batch: int = 4096) -> np.ndarray:

@@ -1,0 +1,40 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from feature_store.errors import DataError
+from feature_store.folders import describe, write_manifest
+from trainer.knowledge import read_knowledge
+from trainer.vocabulary import Vocabulary
+
+
+def write(folder, ids, vectors):
+    pq.write_table(pa.table({"item_id": ids, "vector": vectors}), folder / "part.parquet")
+    write_manifest(folder, {"files": [describe(folder / "part.parquet", folder)]})
+    return folder
+
+
+def test_vectors_are_centred_cut_to_their_main_axis_and_scaled(tmp_path):
+    # Along (3, 4) / 5 the two items lie 5 apart: −2.5 and 2.5, of mean norm 1 after scaling.
+    folder = write(tmp_path, ["b", "a"], [[0.0, 0.0], [3.0, 4.0]])
+    found = read_knowledge(folder, Vocabulary(["a", "b", "c"]), 1)
+    assert found.shape == (4, 1)
+    np.testing.assert_allclose(np.abs(found[:, 0]), [0, 1, 1, 0], atol=1e-6)
+    assert found[1, 0] == pytest.approx(-found[2, 0])
+
+
+def test_the_width_never_exceeds_the_vectors(tmp_path):
+    folder = write(tmp_path, ["a", "b"], [[0.0, 1.0], [1.0, 0.0]])
+    assert read_knowledge(folder, Vocabulary(["a", "b"]), 128).shape == (3, 2)
+
+
+def test_knowledge_of_other_items_is_refused(tmp_path):
+    folder = write(tmp_path, ["x"], [[1.0, 2.0]])
+    with pytest.raises(DataError, match="none of its 1 items"):
+        read_knowledge(folder, Vocabulary(["a"]), 2)
+
+
+def test_no_folder_says_which_stage_is_missing():
+    with pytest.raises(DataError, match="embed"):
+        read_knowledge(None, Vocabulary(["a"]), 2)

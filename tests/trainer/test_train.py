@@ -1,0 +1,94 @@
+import json
+
+import numpy as np
+import pytest
+
+from trainer import checkpoint, evaluate, train
+from trainer.cluster.strategy import InProcess
+from trainer.config import EvaluateConfig, LossConfig, ModelConfig, OptimizerConfig, TrainConfig
+from trainer.input import Examples
+from trainer.loop import Trainer
+from trainer.recommender import Recommender
+
+MODEL = ModelConfig(d=8, blocks=1, max_length=10, dropout=0.1)
+CONFIG = TrainConfig(
+    batch=16, epochs=4, steps_per_schedule=2, model=MODEL, optimizer=OptimizerConfig(learning_rate=0.01)
+)
+
+
+def parameters(folder):
+    return {p.stem: np.load(p) for p in sorted(folder.glob("*.npy"))}
+
+
+def test_training_learns_and_leaves_history_and_its_best_checkpoint(shop, tmp_path):
+    summary = train.run(shop / "examples", None, tmp_path / "ids", CONFIG)
+    history = json.loads((tmp_path / "ids" / "history.json").read_text())["epochs"]
+    assert [entry["epoch"] for entry in history] == [1, 2, 3, 4]
+    assert history[-1]["loss"] < history[0]["loss"]
+    best = max(history, key=lambda entry: entry["valid/ndcg@10"])
+    assert summary["best_epoch"] == best["epoch"]
+    assert (tmp_path / "ids" / "checkpoints" / summary["best_checkpoint"] / "state.json").exists()
+    assert list((tmp_path / "ids" / "tensorboard").iterdir())
+
+
+def test_a_stopped_run_resumed_ends_where_an_unbroken_one_does(shop, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train.run(shop / "examples", None, whole, CONFIG)
+    train.run(shop / "examples", None, broken, TrainConfig(**{**vars(CONFIG), "epochs": 2}))
+    train.run(shop / "examples", None, broken, CONFIG)
+    one = parameters(checkpoint.newest(whole / "checkpoints"))
+    two = parameters(checkpoint.newest(broken / "checkpoints"))
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_another_model_in_the_same_folder_is_refused(shop, tmp_path):
+    train.run(shop / "examples", None, tmp_path / "ids", TrainConfig(**{**vars(CONFIG), "epochs": 1}))
+    other = TrainConfig(**{**vars(CONFIG), "batch": 8})
+    with pytest.raises(ValueError, match="trained with batch=16, asked for 8"):
+        train.run(shop / "examples", None, tmp_path / "ids", other)
+
+
+def test_histories_longer_than_the_examples_hold_are_refused(shop, tmp_path):
+    config = TrainConfig(model=ModelConfig(max_length=11))
+    with pytest.raises(ValueError, match="max_length is 11.*at most 10 items"):
+        train.run(shop / "examples", None, tmp_path / "ids", config)
+
+
+def test_patience_stops_a_run_that_no_longer_improves(shop, tmp_path):
+    frozen = OptimizerConfig(kind="sgd", learning_rate=1e-12)
+    config = TrainConfig(batch=16, epochs=50, patience=2, model=MODEL, optimizer=frozen)
+    assert train.run(shop / "examples", None, tmp_path / "ids", config)["epochs"] == 3
+
+
+def test_a_diverged_loss_stops_with_the_setting_to_change(shop, tmp_path):
+    wild = OptimizerConfig(kind="sgd", learning_rate=1e30)
+    with pytest.raises(FloatingPointError, match="lower optimizer.learning_rate"):
+        config = TrainConfig(batch=16, epochs=5, model=MODEL, optimizer=wild)
+        train.run(shop / "examples", None, tmp_path / "ids", config)
+
+
+@pytest.mark.parametrize("loss", ["sampled_softmax", "in_batch", "bce"])
+@pytest.mark.parametrize("optimizer", ["lazy_adam", "adagrad"])
+def test_every_loss_falls(shop, tmp_path, loss, optimizer):
+    config = TrainConfig(
+        batch=16, epochs=4, model=MODEL, loss=LossConfig(kind=loss, negatives=8),
+        optimizer=OptimizerConfig(kind=optimizer, learning_rate=0.03),
+    )  # fmt: skip
+    data = Examples(shop / "examples")
+    recommender = Recommender(MODEL, data.vocabulary.size, seed=1)
+    history = Trainer(InProcess(), data, recommender, tmp_path / "ids", config).run().history
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_knowledge_is_trained_on_saved_and_evaluated(shop, knowledge, tmp_path):
+    model = ModelConfig(d=8, blocks=1, max_length=10, knowledge="item_text", knowledge_width=4)
+    config = TrainConfig(batch=16, epochs=2, model=model)
+    train.run(shop / "examples", knowledge, tmp_path / "text", config)
+    out = tmp_path / "evaluation"
+    result = evaluate.run(shop / "examples", tmp_path / "text", out, EvaluateConfig(bootstrap=50))
+    assert 0 <= result["test"]["ndcg@10"]["low"] <= result["test"]["ndcg@10"]["mean"]
+    assert result["test"]["users"] == Examples(shop / "examples").count("test")
+    same = evaluate.compare(out, out, tmp_path / "comparison.json", EvaluateConfig(bootstrap=50))
+    assert same["b_minus_a"]["recall@10"]["p_value"] == 1.0
