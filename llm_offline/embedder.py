@@ -43,7 +43,7 @@ class Embedder:
             model.pooler = None  # BERT's pooler is computed by the model and used by nobody here
         pack_linears(model)
         self.width = self._language_model.width
-        self.model_id = embedding_id(config)
+        self.model_id = embedding_id(config, self._language_model.model_id)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text with the model's special tokens, cut to ``max_tokens``.

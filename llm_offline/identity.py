@@ -33,7 +33,10 @@ def model_id(config: EmbedConfig) -> str:
     return f"{name}@{content_hash(folder)}/layers={layer_count(folder, config)}/{config.dtype}"
 
 
-def embedding_id(config: EmbedConfig) -> str:
-    """`model_id` and how its states become a vector. The size of batches is no part of it."""
+def embedding_id(config: EmbedConfig, model: str = "") -> str:
+    """`model_id` and how its states become a vector. The size of batches is no part of it.
+
+    ``model`` is the `model_id` where it is known already: finding it reads all the weights.
+    """
     length = "normalized" if config.normalize else "raw"
-    return f"{model_id(config)}/{config.pooling}/max_tokens={config.max_tokens}/{length}"
+    return f"{model or model_id(config)}/{config.pooling}/max_tokens={config.max_tokens}/{length}"

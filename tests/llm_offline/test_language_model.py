@@ -4,11 +4,11 @@ import sys
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3Model
 
 from llm_offline.config import EmbedConfig
 from llm_offline.language_model import load
-from llm_offline.model_files import plain_copy_of_gguf, wheel_file
+from llm_offline.model_files import plain_copy_of_gguf, resolve, wheel_file
 
 TEXT = "The capital of France is"
 
@@ -51,6 +51,16 @@ def test_first_layers_are_those_of_the_whole_model(model_cache, no_network):
     ids = whole.tokenizer(TEXT, return_tensors="pt").input_ids
     after_two = whole.model(ids, output_hidden_states=True).hidden_states[2]
     assert torch.allclose(cut.model(ids).last_hidden_state, whole.model.norm(after_two), atol=1e-5)
+
+
+def test_a_folder_of_another_family_loads_and_can_be_cut(tmp_path):
+    shape = {"hidden_size": 8, "intermediate_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1}
+    config = Qwen3Config(vocab_size=30522, num_hidden_layers=3, head_dim=4, **shape)
+    Qwen3Model(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(resolve("minilm")[0]).save_pretrained(tmp_path)
+    loaded = load(EmbedConfig(model=str(tmp_path), layers=2))
+    assert (loaded.width, len(loaded.model.layers)) == (8, 2)
+    assert loaded.model_id.startswith(f"{tmp_path.name}@")
 
 
 def test_bfloat16_weights_are_bfloat16():
