@@ -68,15 +68,15 @@ def test_no_labels_and_no_features():
     assert joined([("a", 1)], []) == [(-1, [])]
 
 
-times = st.integers(0, 6)
+times = st.integers(0, 3)  # few, so that ties are many
 numbers = st.one_of(st.none(), st.integers(0, 99))
 feature_rows = st.lists(
-    st.tuples(st.sampled_from("abc"), times, times, numbers), max_size=25, unique_by=lambda row: row[:3]
+    st.tuples(st.sampled_from("ab"), times, times, numbers), max_size=25, unique_by=lambda row: row[:3]
 )
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.sampled_from("abcd"), times), max_size=15), feature_rows, st.booleans())
+@given(st.lists(st.tuples(st.sampled_from("abc"), times), max_size=15), feature_rows, st.booleans())
 def test_it_equals_a_brute_force_join(label_rows, known, strict):
     expected = []
     for user, moment in label_rows:
