@@ -142,6 +142,7 @@ def main():
     with open(SETTINGS["sequences"]) as file:
         sequences = json.load(file)
     with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # RecBole writes its logs where it stands
         dataset, train, test, model, trainer = build(sequences, folder)
         training = Training(train, trainer)
         print(json.dumps({"ready": True, "targets_per_epoch": len(train._dataset)}), file=ANSWERS, flush=True)
