@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 
 from feature_store import build, folders
 from feature_store.schema import Field, Schema
@@ -18,6 +19,9 @@ from feature_store.table_folder import write_tables
 from feature_store.tables import entities, finish_events
 
 Event = tuple[str, str, int]  # user, item, time in microseconds
+
+settings.register_profile("untimed", deadline=None)  # no test fails for being slow
+settings.load_profile("untimed")
 
 AGE = Field("age", "int64")
 

@@ -75,7 +75,7 @@ feature_rows = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from("abc"), times), max_size=15), feature_rows, st.booleans())
 def test_it_equals_a_brute_force_join(label_rows, known, strict):
     expected = []

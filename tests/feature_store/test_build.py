@@ -43,7 +43,7 @@ def test_profiles_hold_from_the_first_event_on(make_tables, make_features):
     assert read(features, "item_profile")[0] == {"item_id": "x", "title": "", "categories": []}
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("vwxyz")), min_size=1, max_size=40),
     st.integers(2, 4),

@@ -109,7 +109,7 @@ histories = st.dictionaries(
 ).filter(lambda log: any(len({*rows}) in (2, 4, 5, 6, 7, 8, 9) for rows in log.values()))
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     log=histories,
     windows=st.sampled_from(["last", "all"]),
@@ -149,7 +149,7 @@ def _finished(tables):
     return ordered
 
 
-@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lengths=st.lists(st.integers(4, 14), min_size=1, max_size=3))
 def test_all_windows_predict_each_training_event_once(write, lengths):
     events = [(f"u{n}", f"i{time:02}", time) for n, length in enumerate(lengths) for time in range(length)]
