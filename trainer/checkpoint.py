@@ -39,8 +39,8 @@ def save(folder: Path, tables: list[EmbeddingTable], flat: FlatWeights, state: d
             for first, values in table.blocks(variables):
                 file[first : first + len(values)] = values
             file.flush()
-    for name, variable in _vectors(flat).items():
-        np.save(scratch / f"{name}.npy", variable.numpy())
+    for name, variables in _vectors(flat).items():
+        np.save(scratch / f"{name}.npy", flat.values(variables))
     (scratch / "state.json").write_text(json.dumps(state))
     shutil.rmtree(final, ignore_errors=True)
     scratch.rename(final)
@@ -70,8 +70,8 @@ def restore(
         for name, variables in _arrays(table).items():
             values = _open(there[name], (table.rows, table.width))
             table.load(variables, lambda start, stop, values=values: values[start:stop])
-    for name, variable in _vectors(flat).items():
-        variable.assign(_open(there[name], tuple(variable.shape)))
+    for name, variables in _vectors(flat).items():
+        flat.load(variables, _open(there[name], (flat.size,)))
     return state
 
 
@@ -99,8 +99,8 @@ def _arrays(table: EmbeddingTable) -> dict[str, list[tf.Variable]]:
     return {f"table.{table.name}": table.shards} | {f"table.{table.name}.{n}": s for n, s in table.slots.items()}
 
 
-def _vectors(flat: FlatWeights) -> dict[str, tf.Variable]:
-    return {"dense": flat.variable} | {f"dense.{name}": slot for name, slot in flat.slots.items()}
+def _vectors(flat: FlatWeights) -> dict[str, list[tf.Variable]]:
+    return {"dense": flat.variables} | {f"dense.{name}": slot for name, slot in flat.slots.items()}
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Optimizers that run on the server that owns the parameter and touch only the rows that were read.
 
-Each has two updates: ``dense`` for a whole variable and ``rows`` for some rows of a table's shard. ``step`` counts
-from 1 and is given by the caller, so that no worker reads a shared counter. The ops are TensorFlow's own training
-kernels where it has one; they take the variable's handle, so they run where the variable is.
+Each has two updates: ``dense`` for a whole variable and ``rows`` for some rows of a table's shard. ``step``
+counts from 1 and is given by the caller, so that no worker reads a shared counter. The ops are TensorFlow's
+own training kernels where it has one. They and their constants are placed where the variable is: only ids,
+gradients and the step's number cross to a server.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ class Optimizer:
     slots: dict[str, float] = {}
     """Name and initial value of each variable kept beside a parameter."""
 
-    def dense(self, variable: tf.Variable, slots: Slots, gradient: tf.Tensor, step: tf.Tensor) -> tf.Operation:
+    def dense(
+        self, variable: tf.Variable, slots: Slots, gradient: tf.Tensor, step: tf.Tensor
+    ) -> tf.Operation:
         """Applies ``gradient`` (the variable's shape)."""
         raise NotImplementedError  # abstract
 
@@ -38,14 +41,16 @@ class SGD(Optimizer):
         self.learning_rate = learning_rate
 
     def dense(self, variable, slots, gradient, step):
-        return tf.raw_ops.ResourceApplyGradientDescent(
-            var=variable.handle, alpha=self.learning_rate, delta=gradient, use_locking=True
-        )
+        with tf.device(variable.device):
+            return tf.raw_ops.ResourceApplyGradientDescent(
+                var=variable.handle, alpha=self.learning_rate, delta=gradient, use_locking=True
+            )
 
     def rows(self, variable, slots, ids, gradient, step):
-        return tf.raw_ops.ResourceScatterSub(
-            resource=variable.handle, indices=ids, updates=self.learning_rate * gradient
-        )
+        with tf.device(variable.device):
+            return tf.raw_ops.ResourceScatterSub(
+                resource=variable.handle, indices=ids, updates=self.learning_rate * gradient
+            )
 
 
 class Adagrad(Optimizer):
@@ -57,16 +62,18 @@ class Adagrad(Optimizer):
         self.learning_rate, self.epsilon = learning_rate, epsilon
 
     def dense(self, variable, slots, gradient, step):
-        return tf.raw_ops.ResourceApplyAdagradV2(
-            var=variable.handle, accum=slots["accumulator"].handle, lr=self.learning_rate,
-            epsilon=self.epsilon, grad=gradient, use_locking=True,
-        )
+        with tf.device(variable.device):
+            return tf.raw_ops.ResourceApplyAdagradV2(
+                var=variable.handle, accum=slots["accumulator"].handle, lr=self.learning_rate,
+                epsilon=self.epsilon, grad=gradient, use_locking=True,
+            )  # fmt: skip
 
     def rows(self, variable, slots, ids, gradient, step):
-        return tf.raw_ops.ResourceSparseApplyAdagradV2(
-            var=variable.handle, accum=slots["accumulator"].handle, lr=self.learning_rate,
-            epsilon=self.epsilon, grad=gradient, indices=ids, use_locking=True,
-        )
+        with tf.device(variable.device):
+            return tf.raw_ops.ResourceSparseApplyAdagradV2(
+                var=variable.handle, accum=slots["accumulator"].handle, lr=self.learning_rate,
+                epsilon=self.epsilon, grad=gradient, indices=ids, use_locking=True,
+            )  # fmt: skip
 
 
 class Adam(Optimizer):
@@ -77,15 +84,17 @@ class Adam(Optimizer):
     def __init__(
         self, learning_rate: float, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7
     ) -> None:
-        self.learning_rate, self.beta_1, self.beta_2, self.epsilon = learning_rate, beta_1, beta_2, epsilon
+        self.learning_rate, self.beta_1, self.beta_2 = learning_rate, beta_1, beta_2
+        self.epsilon = epsilon
 
     def dense(self, variable, slots, gradient, step):
-        t = tf.cast(step, tf.float32)
-        return tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle, m=slots["m"].handle, v=slots["v"].handle,
-            beta1_power=tf.pow(self.beta_1, t), beta2_power=tf.pow(self.beta_2, t), lr=self.learning_rate,
-            beta1=self.beta_1, beta2=self.beta_2, epsilon=self.epsilon, grad=gradient, use_locking=True,
-        )
+        with tf.device(variable.device):
+            t = tf.cast(step, tf.float32)
+            return tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle, m=slots["m"].handle, v=slots["v"].handle,
+                beta1_power=tf.pow(self.beta_1, t), beta2_power=tf.pow(self.beta_2, t), lr=self.learning_rate,
+                beta1=self.beta_1, beta2=self.beta_2, epsilon=self.epsilon, grad=gradient, use_locking=True,
+            )  # fmt: skip
 
     def rows(self, variable, slots, ids, gradient, step):
         with tf.device(variable.device):
@@ -94,12 +103,15 @@ class Adam(Optimizer):
 
 
 class LazyAdam(Adam):
-    """Adam whose moments and rows move only when a row is read; dense weights get plain Adam."""
+    """Adam whose moments and rows move only when a row is read; dense weights get plain Adam.
+
+    With several workers the update of a row is not atomic: of two at the same moment one may be lost.
+    """
 
     def rows(self, variable, slots, ids, gradient, step):
-        t = tf.cast(step, tf.float32)
-        rate = self.learning_rate * tf.sqrt(1.0 - tf.pow(self.beta_2, t)) / (1.0 - tf.pow(self.beta_1, t))
         with tf.device(variable.device):
+            t = tf.cast(step, tf.float32)
+            rate = self.learning_rate * tf.sqrt(1.0 - tf.pow(self.beta_2, t)) / (1.0 - tf.pow(self.beta_1, t))
             m = self.beta_1 * tf.gather(slots["m"], ids) + (1.0 - self.beta_1) * gradient
             v = self.beta_2 * tf.gather(slots["v"], ids) + (1.0 - self.beta_2) * tf.square(gradient)
             update = rate * m / (tf.sqrt(v) + self.epsilon)
@@ -114,11 +126,5 @@ OPTIMIZERS = {"sgd": SGD, "adagrad": Adagrad, "adam": Adam, "lazy_adam": LazyAda
 
 
 def build(config: OptimizerConfig) -> Optimizer:
-    """The optimizer a config names.
-
-    Raises:
-      ValueError: ``kind`` is unknown.
-    """
-    if config.kind not in OPTIMIZERS:
-        raise ValueError(f"optimizer.kind must be one of {sorted(OPTIMIZERS)}, got {config.kind!r}")
+    """The optimizer a config names."""
     return OPTIMIZERS[config.kind](config.learning_rate)

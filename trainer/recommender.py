@@ -47,7 +47,7 @@ class Recommender:
         tf_keras.utils.set_random_seed(seed)
         self.model = MODELS[config.kind](config)
         self.model.build((None, config.max_length, config.d), None if knowledge is None else knowledge.shape[1])
-        self.dense = FlatWeights(self.model, devices[0])
+        self.dense = FlatWeights(self.model, devices)
         self.items = EmbeddingTable("item", size, config.d, normal(0.02), seed, devices)
         self.knowledge: EmbeddingTable | None = None
         if knowledge is not None:

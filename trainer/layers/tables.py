@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -37,6 +38,13 @@ def zeros() -> Initializer:
     return lambda seed, first, shape: tf.zeros(shape)
 
 
+class Split(NamedTuple):
+    """Ids cut by shard."""
+
+    local: list[tf.Tensor]  # for each shard, row numbers within it
+    places: list[tf.Tensor]  # for each shard, where its ids stood
+
+
 class EmbeddingTable:
     """A (rows, width) float32 matrix cut into one variable per parameter server.
 
@@ -63,7 +71,8 @@ class EmbeddingTable:
         trainable: bool = True,
     ) -> None:
         if rows < len(devices):
-            raise ValueError(f"table {name!r}: rows must be at least the number of shards ({len(devices)}), got {rows}")
+            shards = f"the number of shards ({len(devices)})"
+            raise ValueError(f"table {name!r}: rows must be at least {shards}, got {rows}")
         if width < 1:
             raise ValueError(f"table {name!r}: width must be positive, got {width}")
         self.name, self.rows, self.width, self.trainable = name, rows, width, trainable
@@ -96,22 +105,25 @@ class EmbeddingTable:
                 value = tf.fill(tf.shape(shard), tf.constant(initial, tf.float32))
                 self.slots[name].append(tf.Variable(value, trainable=False, name=f"{self.name}_{name}_{k}"))
 
-    def split(self, ids: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """ids (u,) -> for each shard, its local row numbers and their places in ``ids``."""
+    def split(self, ids: tf.Tensor) -> Split:
+        """Cuts ids (u,) by the shard that holds them."""
         n = len(self.shards)
         if n == 1:
-            return [ids], [tf.range(tf.size(ids))]
+            return Split([ids], [tf.range(tf.size(ids))])
         owner = tf.cast(ids % n, tf.int32)
-        return (
+        return Split(
             tf.dynamic_partition(ids // n, owner, n),
             tf.dynamic_partition(tf.range(tf.size(ids)), owner, n),
         )
 
+    def gather(self, split: Split) -> tf.Tensor:
+        """Rows (u, width) of the ids that were split: one gather a shard, run where the shard lives."""
+        rows = [tf.gather(s, i) for s, i in zip(self.shards, split.local, strict=True)]
+        return rows[0] if len(rows) == 1 else tf.dynamic_stitch(split.places, rows)
+
     def lookup(self, ids: tf.Tensor) -> tf.Tensor:
-        """Rows (u, width) of ids (u,): one gather a shard, run where the shard lives."""
-        local, places = self.split(ids)
-        rows = [tf.gather(s, i) for s, i in zip(self.shards, local, strict=True)]
-        return rows[0] if len(rows) == 1 else tf.dynamic_stitch(places, rows)
+        """Rows (u, width) of ids (u,)."""
+        return self.gather(self.split(ids))
 
     def join(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
         """Shards' values -> the logical matrix (rows, width)."""
@@ -132,7 +144,7 @@ class EmbeddingTable:
         self.load(self.shards, lambda start, stop: matrix[start:stop])
 
     def load(self, variables: list[tf.Variable], read: Callable[[int, int], np.ndarray]) -> None:
-        """Fills ``variables`` (the shards, or one slot's) from ``read(start, stop)``, a block of rows at a time."""
+        """Fills ``variables`` (the shards, or a slot's) from ``read(start, stop)``, in blocks of rows."""
         n = len(variables)
         for first in range(0, self.rows, BLOCK_ROWS):
             block = np.asarray(read(first, min(first + BLOCK_ROWS, self.rows)), np.float32)
