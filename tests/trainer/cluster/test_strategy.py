@@ -1,0 +1,112 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.cluster import strategy
+
+KINDS = ["sgd", "adagrad", "adam", "lazy_adam"]
+
+
+def python(repository, *arguments):
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(repository)},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trajectories(repository, tmp_path_factory):
+    script = Path(__file__).with_name("trajectory.py")
+    found = []
+    for size in ("", "ps=2,workers=1"):
+        process = python(repository, script, ",".join(KINDS), size, tmp_path_factory.mktemp("logs"))
+        out, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error[-3000:]
+        found.append(json.loads(out.splitlines()[-1]))
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cluster_takes_the_same_path_as_one_process(trajectories, kind):
+    alone, cluster = (np.array(found[kind]) for found in trajectories)
+    assert abs(alone[0] - alone[49]) > 1e-4  # it learns
+    difference = np.linalg.norm(cluster - alone) / np.linalg.norm(alone)
+    assert difference < 1e-5
+    np.testing.assert_allclose(cluster[:50], alone[:50], rtol=1e-5)
+
+
+LOSE = """
+import os, signal, sys, time
+import tensorflow as tf
+from trainer.cluster import strategy
+from trainer.cluster.launcher import ClusterSize, LocalCluster
+
+with LocalCluster(ClusterSize(ps=2, workers=1), sys.argv[1]) as servers:
+    cluster = strategy.connect(servers.tf_config)
+    with tf.device(cluster.ps_devices[1]):
+        count = tf.Variable(0)
+
+    @tf.function
+    def step():
+        return count.assign_add(1)
+
+    assert cluster.schedule(step).fetch() == 1
+    os.kill(servers.pids["ps-1"], signal.SIGKILL)
+    try:
+        for _ in range(100):
+            cluster.schedule(step)
+            cluster.join()
+    except strategy.ParameterServerLost as error:
+        print(error)
+"""
+
+
+def test_a_lost_parameter_server_is_named(repository, tmp_path):
+    process = python(repository, "-c", LOSE, tmp_path)
+    out, error = process.communicate(timeout=180)
+    assert "parameter server 1 does not answer: restart the cluster" in out, error[-3000:]
+
+
+def test_a_call_in_process_runs_at_once():
+    runtime = strategy.InProcess()
+    assert runtime.schedule(lambda x: {"y": x + 1}, (tf.constant(1),)).fetch() == {"y": 2}
+    assert runtime.ps_devices == [None]
+    runtime.join()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "TF_CONFIG is not JSON"),
+        ("[]", "'cluster' must be an object"),
+        ('{"cluster": {}}', "'task' must be an object"),
+    ],
+)
+def test_a_wrong_tf_config_is_named(monkeypatch, text, message):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError, match=message):
+        strategy.from_environment()
+
+
+def test_without_tf_config_there_is_no_cluster(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert strategy.from_environment() is None
+
+
+@pytest.mark.parametrize(
+    ("tf_config", "message"),
+    [
+        ({"cluster": {"ps": ["a:1"]}, "task": {"type": "worker", "index": 0}}, "\"chief\", got 'worker'"),
+        ({"cluster": {"chief": ["a:1"]}, "task": {"type": "chief", "index": 0}}, "the cluster has no 'ps'"),
+    ],
+)
+def test_a_coordinator_needs_every_role(tf_config, message):
+    with pytest.raises(ValueError, match=message):
+        strategy.connect(tf_config)
