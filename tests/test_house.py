@@ -1,4 +1,4 @@
-"""The house's own rules: who may import whom, and that the README tells the truth about commands and files."""
+"""The house's own rules: who may import whom, and that the README names commands and files that exist."""
 
 import re
 import shlex

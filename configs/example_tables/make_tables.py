@@ -2,8 +2,8 @@
 
     python configs/example_tables/make_tables.py
 
-Customers have one or two interests, and within an interest mostly go on to the next product of its shelf, so that
-there is something to learn. The same three files come out every time.
+Customers have one or two interests, and within an interest mostly go on to the next product of its shelf, so
+that there is something to learn. The same three files come out every time.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from pathlib import Path
 
 SHELVES = {
     "garden": [
-        "Seed tray, 24 cells", "Peat-free compost, 20 l", "Tomato seeds", "Basil seeds", "Terracotta pot, 15 cm",
-        "Watering can, 5 l", "Bamboo canes, pack of 10", "Hand trowel",
+        "Seed tray, 24 cells", "Peat-free compost, 20 l", "Tomato seeds", "Basil seeds",
+        "Terracotta pot, 15 cm", "Watering can, 5 l", "Bamboo canes, pack of 10", "Hand trowel",
     ],
     "kitchen": [
-        "Cast-iron pan, 26 cm", "Wooden spatula", "Chef's knife, 20 cm", "Sharpening stone", "Chopping board, oak",
-        "Salt mill", "Olive oil, 500 ml", "Apron, linen",
+        "Cast-iron pan, 26 cm", "Wooden spatula", "Chef's knife, 20 cm", "Sharpening stone",
+        "Chopping board, oak", "Salt mill", "Olive oil, 500 ml", "Apron, linen",
     ],
     "cycling": [
-        "Puncture kit", "Inner tube, 28 inch", "Tyre levers", "Mini pump", "Chain oil, 100 ml", "Rear light, USB",
-        "Front light, USB", "Rain cape",
+        "Puncture kit", "Inner tube, 28 inch", "Tyre levers", "Mini pump", "Chain oil, 100 ml",
+        "Rear light, USB", "Front light, USB", "Rain cape",
     ],
     "reading": [
-        "Notebook, dotted A5", "Fountain pen, medium", "Ink, blue-black", "Reading lamp, clip-on", "Bookmarks, set of 5",
-        "Book stand, beech", "Page-a-day diary", "Letter paper, 50 sheets",
+        "Notebook, dotted A5", "Fountain pen, medium", "Ink, blue-black", "Reading lamp, clip-on",
+        "Bookmarks, set of 5", "Book stand, beech", "Page-a-day diary", "Letter paper, 50 sheets",
     ],
     "music": [
-        "Ukulele, soprano", "Ukulele strings", "Clip-on tuner", "Songbook for beginners", "Music stand, folding",
-        "Felt picks, 3", "Padded ukulele bag", "Metronome, mechanical",
+        "Ukulele, soprano", "Ukulele strings", "Clip-on tuner", "Songbook for beginners",
+        "Music stand, folding", "Felt picks, 3", "Padded ukulele bag", "Metronome, mechanical",
     ],
 }  # fmt: skip
 CITIES = ["Aarhus", "Gent", "Graz", "Leeds", "Porto", "Turku"]
