@@ -22,7 +22,7 @@ class CausalAttention(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         if heads < 1 or d % heads:
             raise ValueError(f"heads must be positive and divide d={d}, got {heads}")
-        self.heads, self.rate = heads, rate
+        self.d, self.heads, self.rate = d, heads, rate
         self.query, self.key, self.value, self.output_ = (tf_keras.layers.Dense(d) for _ in range(4))
 
     def build(self, shape: tf.TensorShape) -> None:
@@ -42,6 +42,9 @@ class CausalAttention(tf_keras.layers.Layer):
         mixed = tf.transpose(tf.matmul(weights, v), (0, 2, 1, 3))
         return self.output_(tf.reshape(mixed, tf.shape(x)))
 
+    def get_config(self) -> dict[str, object]:
+        return {**super().get_config(), "d": self.d, "heads": self.heads, "rate": self.rate}
+
     def _split(self, x: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(x)
         parts = tf.reshape(x, (shape[0], shape[1], self.heads, x.shape[-1] // self.heads))
@@ -57,7 +60,7 @@ class TransformerBlock(tf_keras.layers.Layer):
 
     def __init__(self, d: int, heads: int, hidden: int, rate: float, **kwargs: object) -> None:
         super().__init__(**kwargs)
-        self.rate = rate
+        self.d, self.heads, self.hidden, self.rate = d, heads, hidden, rate
         self.attention = CausalAttention(d, heads, rate, name="attention")
         self.norms = [tf_keras.layers.LayerNormalization(epsilon=1e-8) for _ in range(2)]
         self.up = tf_keras.layers.Dense(hidden, activation="relu")
@@ -77,3 +80,7 @@ class TransformerBlock(tf_keras.layers.Layer):
         x += dropout(self.attention(self.norms[0](x), mask, seeds[0]), self.rate, seeds[1])
         inner = dropout(self.up(self.norms[1](x)), self.rate, seeds[2])
         return x + dropout(self.down(inner), self.rate, seeds[3])
+
+    def get_config(self) -> dict[str, object]:
+        sizes = {"d": self.d, "heads": self.heads, "hidden": self.hidden, "rate": self.rate}
+        return {**super().get_config(), **sizes}

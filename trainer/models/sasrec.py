@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import tensorflow as tf
 import tf_keras
 
@@ -54,3 +56,10 @@ class SASRec(tf_keras.Model):
         for block, block_seed in zip(self.blocks, seeds[1:], strict=True):
             x = block(x, mask, block_seed)
         return self.norm(x)
+
+    def get_config(self) -> dict[str, object]:
+        return {"config": dataclasses.asdict(self.config)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, object], custom_objects: object = None) -> SASRec:
+        return cls(ModelConfig(**config["config"]))
