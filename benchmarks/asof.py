@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,6 +28,7 @@ from benchmarks import _machine
 from feature_store import definitions
 from feature_store.asof import asof_join
 from feature_store.config import OnlineStoreConfig
+from feature_store.database import connect
 from feature_store.schema import Field, Schema
 
 SCHEMA = Schema(user_attributes=(Field("clicks", "int64"), Field("spent", "float32")))
@@ -117,10 +117,7 @@ def ours(folder: Path, threads: int) -> pa.Table:
 
 
 def bare(folder: Path, threads: int) -> pa.Table:
-    connection = duckdb.connect()
-    if threads:
-        connection.execute("SET threads = ?", [threads])
-    connection.execute("SET preserve_insertion_order = false")
+    connection = connect(threads)
     query = """
         SELECT l.*, f.clicks, f.spent
         FROM read_parquet(?) l ASOF LEFT JOIN read_parquet(?) f

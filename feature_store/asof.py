@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
+from feature_store.database import connect
 from feature_store.errors import DataError
 from feature_store.schema import CREATED_TIME, EVENT_TIME, FeatureView
 
@@ -43,14 +43,7 @@ def asof_join(
         DataError: a column is missing, a label column has a feature's name, or ``label_time`` is no
         timestamp.
     """
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET preserve_insertion_order = false")
-    connection.execute("SET temp_directory = ?", [tempfile.gettempdir()])
-    if threads:
-        connection.execute("SET threads = ?", [threads])
-    if memory_limit:
-        connection.execute("SET memory_limit = ?", [memory_limit])
+    connection = connect(threads, memory_limit)
     label_types = _register(connection, "labels", labels)
     feature_types = _register(connection, "features", features)
     _require(label_types, feature_types, view, label_time)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from feature_store import folders
+from feature_store.database import connect
 from feature_store.errors import DataError
 from feature_store.schema import CREATED_TIME, EVENT_TIME, FeatureView, Schema
 from feature_store.table_folder import read_manifest, read_schema
@@ -71,8 +71,7 @@ def read_features(features: Path, hashes: bool = False) -> tuple[dict[str, Any],
 
 def latest(path: Path, view: FeatureView, batch_rows: int = 1 << 14) -> Iterator[pa.RecordBatch]:
     """The newest row of every key of a view's file (in no particular order): what the online store holds."""
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
+    connection = connect()
     # Finding the newest times first keeps the features themselves, lists among them, out of the aggregate.
     times = f'row("{EVENT_TIME}", "{CREATED_TIME}")'
     newest = f"""
@@ -128,8 +127,7 @@ def _lists(values: pa.Array, begin: np.ndarray, length: np.ndarray) -> pa.Array:
 
 def _user_profile(tables: Path, view: FeatureView) -> Iterator[pa.RecordBatch]:
     """From the user's first event on (of the log's first event, where the user has none)."""
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
+    connection = connect()
     query = f"""
         WITH firsts AS (SELECT user_id, min({EVENT_TIME}) AS first FROM read_parquet(?) GROUP BY user_id)
         SELECT u.*, coalesce(first, (SELECT min(first) FROM firsts)) AS {EVENT_TIME}

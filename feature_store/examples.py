@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +17,7 @@ from feature_store import folders
 from feature_store.asof import asof_join
 from feature_store.build import read_features
 from feature_store.config import ExampleConfig, FeatureConfig
+from feature_store.database import connect
 from feature_store.errors import DataError
 from feature_store.schema import Field, Schema, fields_from_json
 from feature_store.splits import SPLITS, label_rows
@@ -154,7 +154,7 @@ def _no_rows(rows: pa.Table, fields: tuple[Field, ...]) -> pa.Table:
 
 def _with_seen(rows: pa.Table, tables: Path) -> pa.Table:
     """Adds ``seen``: the distinct items of the user's events before the label, sorted."""
-    connection = duckdb.connect()
+    connection = connect()
     connection.register("rows", rows)
     query = """
         WITH seen AS (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 
 from feature_store.config import ExampleConfig
+from feature_store.database import connect
 
 SPLITS = ("train", "valid", "test")
 
@@ -41,8 +41,7 @@ def label_rows(events: Path, examples: ExampleConfig, length: int) -> tuple[pa.T
     events' times; a user's target is the first event of the period that has an event before it; training
     sees nothing from the validation period on. ``length`` is L.
     """
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
+    connection = connect()
     connection.read_parquet(str(events)).create_view("events")
     boundaries: dict[str, int] = {}
     if examples.split == "global_time":
