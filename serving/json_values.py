@@ -84,8 +84,7 @@ def _read_decimal(value: Any, dtype: int) -> float:
 
 def _refuse(value: Any, dtype: int) -> Any:
     raise invalid_argument(
-        f"JSON Value: {show(value)} Type: {_json_type(value)} is not of expected type: "
-        f"{type_name(dtype)}"
+        f"JSON Value: {show(value)} Type: {_json_type(value)} is not of expected type: {type_name(dtype)}"
     )
 
 
@@ -127,7 +126,8 @@ def encoded(name: str, array: np.ndarray) -> list[str]:
         return ["true" if value else "false" for value in flat]
     if array.dtype.kind in "iu":
         return [str(value) for value in flat]
-    raise invalid_argument(f"Failed to write JSON value for tensor type: {type_name(tf.as_dtype(array.dtype).as_datatype_enum)}")
+    kind = type_name(tf.as_dtype(array.dtype).as_datatype_enum)
+    raise invalid_argument(f"Failed to write JSON value for tensor type: {kind}")
 
 
 def _decimals(array: np.ndarray, flat: list[float]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A small recommender as a SavedModel whose answers can be worked out by hand, and servers as real processes."""
+"""A small recommender whose answers can be worked out by hand, and servers as real processes."""
 
 from __future__ import annotations
 

@@ -143,8 +143,8 @@ def broken_tensor() -> predict_pb2.PredictRequest:
         (
             question(items=[["a"]]),
             "INVALID_ARGUMENT",
-            "Signature input alias: history(feed name: serving_default_history:0) not found in request and no "
-            "default value provided. Inputs expected to be in the request {items}, or default input alias "
+            "Signature input alias: history(feed name: serving_default_history:0) not found in request and "
+            "no default value provided. Inputs expected to be in the request {items}, or default input alias "
             "set: ",
         ),
         (

@@ -115,16 +115,26 @@ def test_tells_the_signatures_of_a_model(http) -> None:
         ("GET", "/v1/models/..%2fcatalogue", 404, "Could not find any versions of model ../catalogue"),
         ("GET", "/v1/models/catalogue/versions/7", 404, "Could not find version 7 of model catalogue"),
         ("GET", "/v1/models", 400, "Missing model name in request."),
-        ("GET", "/v1/models/catalogue/versions/x", 400, "Malformed request: GET /v1/models/catalogue/versions/x"),
+        (
+            "GET",
+            "/v1/models/catalogue/versions/x",
+            400,
+            "Malformed request: GET /v1/models/catalogue/versions/x",
+        ),
         ("GET", "/v1/models/../catalogue", 400, "Malformed request: GET /v1/models/../catalogue"),
         ("GET", PREDICT, 400, f"Malformed request: GET {PREDICT}"),
         ("POST", "/v1/models/catalogue", 400, "Malformed request: POST /v1/models/catalogue"),
         ("PUT", PREDICT, 400, f"Malformed request: PUT {PREDICT}"),
         ("DELETE", "/v1/models/catalogue", 400, "Malformed request: DELETE /v1/models/catalogue"),
-        ("GET", f"/v1/models/catalogue/versions/{2**63}", 400, f"Failed to convert version: {2**63} to numeric."),
+        (
+            "GET",
+            f"/v1/models/catalogue/versions/{2**63}",
+            400,
+            f"Failed to convert version: {2**63} to numeric.",
+        ),
         ("POST", "/v1/models/catalogue:classify", 501, "classify is not supported by this server"),
     ],
-)  # fmt: skip
+)
 def test_refuses_a_path_as_tf_serving_does(http, method: str, path: str, status: int, error: str) -> None:
     response = http.urlopen(method, path, body=b"{}")
     assert (response.status, response.json()) == (status, {"error": error})
@@ -135,7 +145,12 @@ def test_refuses_a_path_as_tf_serving_does(http, method: str, path: str, status:
     [
         (PREDICT, b"", 400, "JSON Parse error: The document is empty"),
         (PREDICT, b"{}", 400, "Missing 'inputs' or 'instances' key"),
-        ("/v1/models/nothing:predict", b'{"instances": [1]}', 404, "Servable not found for request: Latest(nothing)"),
+        (
+            "/v1/models/nothing:predict",
+            b'{"instances": [1]}',
+            404,
+            "Servable not found for request: Latest(nothing)",
+        ),
         (
             "/v1/models/catalogue/versions/7:predict",
             b'{"instances": [1]}',
@@ -157,7 +172,7 @@ def test_refuses_a_path_as_tf_serving_does(http, method: str, path: str, status:
         (PREDICT, b'{"inputs": [1]}', 400, "JSON Value: 1 Type: Number is not of expected type: string"),
         (PREDICT, b'{"inputs": ["a"]}', 400, "Tensor history: expected shape [?,?] but got [1]"),
     ],
-)  # fmt: skip
+)
 def test_refuses_a_body_as_tf_serving_does(http, path: str, body: bytes, status: int, error: str) -> None:
     assert post(http, body, path) == (status, {"error": error})
 

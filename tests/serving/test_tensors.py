@@ -11,8 +11,18 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from serving import tensors
 
 NUMBERS = [
-    np.float32, np.float64, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.bool_
-]  # fmt: skip
+    np.float32,
+    np.float64,
+    np.int8,
+    np.int16,
+    np.int32,
+    np.int64,
+    np.uint8,
+    np.uint16,
+    np.uint32,
+    np.uint64,
+    np.bool_,
+]
 arrays = st.sampled_from(NUMBERS).flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3))
 )

@@ -1,0 +1,41 @@
+"""`benchmarks/serving.py` on a few requests; here because it needs this folder's model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import serving
+
+
+def test_measures_every_way_in_one_run(exported: Path, capfd) -> None:
+    flags = ["--model", str(exported / "2"), "--requests", "6", "--rounds", "1", "--clients", "1", "2"]
+    assert serving.main(flags) == 0
+    figures = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert figures["machine"]["cores"] >= 1
+    assert figures["histories"] == 1
+    for way in ("in_process", "grpc", "rest"):
+        for clients in ("1", "2"):
+            row = figures["latency_by_clients"][way][clients]
+            assert 0 < row["p50_ms"] <= row["p99_ms"]
+            assert row["requests_per_second"] > 0
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [("saved_model.pb", "no saved_model.pb in it"), ("assets.extra", "no tf_serving_warmup_requests in it")],
+)
+def test_needs_a_model_and_its_requests(publish, capsys, missing: str, message: str) -> None:
+    folder: Path = publish(1)
+    (folder / missing).rename(folder.parent / "elsewhere")
+    with pytest.raises(SystemExit):
+        serving.main(["--model", str(folder)])
+    assert message in capsys.readouterr().err
+
+
+def test_needs_to_be_told_the_model(capsys) -> None:
+    with pytest.raises(SystemExit):
+        serving.main([])
+    assert "the following arguments are required: --model" in capsys.readouterr().err
