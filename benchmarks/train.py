@@ -72,8 +72,9 @@ def main(argv: Sequence[str]) -> int:
         optimizer=OptimizerConfig("adam", 1e-3),
     )  # fmt: skip
     settings = {
-        "sequences": str((data / "sequences.json").resolve()), "d": MODEL.d, "inner": MODEL.d, "blocks": MODEL.blocks,
-        "heads": MODEL.heads, "length": MODEL.max_length, "dropout": MODEL.dropout, "batch": options.batch,
+        "sequences": str((data / "sequences.json").resolve()), "d": MODEL.d, "inner": MODEL.d,
+        "blocks": MODEL.blocks, "heads": MODEL.heads, "length": MODEL.max_length,
+        "dropout": MODEL.dropout, "batch": options.batch,
         "learning_rate": 1e-3, "threads": len(os.sched_getaffinity(0)), "seed": train.seed,
     }  # fmt: skip
     with RecBole(python, settings) as recbole:
