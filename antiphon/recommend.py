@@ -66,13 +66,13 @@ def sample(config: Config) -> dict[str, Any]:
 def show(answer: Answer) -> str:
     """One answer as text: what the user saw last, newest first, beside what is recommended."""
     width = max(24, (min(shutil.get_terminal_size().columns, 120) - 12) // 2)
-    seen = [item["title"] for item in reversed(answer["history"])][:ITEMS]
-    found = [f"{number:>2}. {item['title']}" for number, item in enumerate(answer["items"], 1)]
+    seen = [_cut(item["title"], width) for item in reversed(answer["history"])][:ITEMS]
+    found = [f"{number:>2}. {_cut(item['title'], width)}" for number, item in enumerate(answer["items"], 1)]
     lines = [f"{_who(answer)} ({answer['events']} events)", f"    {'last seen':<{width}}  recommended"]
     for row in range(max(len(seen), len(found))):
         left = seen[row] if row < len(seen) else ""
         right = found[row] if row < len(found) else ""
-        lines.append(f"    {_cut(left, width):<{width}}  {_cut(right, width)}".rstrip())
+        lines.append(f"    {left:<{width}}  {right}".rstrip())
     return "\n".join([*lines, ""])
 
 
