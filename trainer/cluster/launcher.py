@@ -153,6 +153,7 @@ class LocalCluster:
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *_python_path()]),
             PARENT: str(os.getpid()),
         }
+        environment.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # big tables in huge pages
         if role == "ps":
             environment["CUDA_VISIBLE_DEVICES"] = "-1"
         with open(self._logs / f"{role}-{index}.log", "wb") as log:
