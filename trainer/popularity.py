@@ -15,7 +15,7 @@ class ItemPopularity:
     """
 
     def __init__(self, counts: np.ndarray) -> None:
-        self._counts = counts.astype(np.float32)
+        self.counts = counts.astype(np.float32)
 
     @classmethod
     def of_training(cls, examples: Examples) -> ItemPopularity:
@@ -26,4 +26,4 @@ class ItemPopularity:
         return cls(counts)
 
     def __call__(self, rows: Held) -> np.ndarray:
-        return np.tile(self._counts, (len(rows.target), 1))
+        return np.tile(self.counts, (len(rows.target), 1))
