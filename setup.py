@@ -18,6 +18,7 @@ setup(
         "feast[duckdb]==0.67.0",
         "gguf==0.19.0",
         "grpcio",
+        "httptools",  # uvicorn's fast parser and loop
         "mmh3",
         "numpy==2.4.6",
         "pandas",
@@ -35,6 +36,9 @@ setup(
         "torch==2.13.0",
         "tqdm",
         "transformers==5.23.0",
+        "urllib3",
+        "uvicorn",
+        "uvloop",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]==2.21.0"],

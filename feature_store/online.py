@@ -21,10 +21,7 @@ import mmh3
 import pyarrow as pa
 import yaml
 from google.protobuf.timestamp_pb2 import Timestamp
-from tqdm import tqdm
 
-from feature_store.build import latest
-from feature_store.definitions import online_views
 from feature_store.errors import DataError
 from feature_store.schema import EVENT_TIME, FeatureView, Schema
 from feature_store.wire import decode_value, encode_value
@@ -203,19 +200,6 @@ def open_online_store(repository: Path, schema: Schema) -> OnlineStore:
     raise DataError(
         "an online store is sqlite or redis", file=path, field="online_store.type", value=store["type"]
     )
-
-
-def write_latest(features: Path, repository: Path, schema: Schema) -> dict[str, int]:
-    """Writes the newest row of every key of every view; returns how many, per view."""
-    written = {}
-    with open_online_store(repository, schema) as store:
-        for view in online_views(schema):
-            with tqdm(desc=f"online {view.name}", unit="key", delay=2) as bar:
-                for rows in latest(Path(features) / f"{view.name}.parquet", view):
-                    store.write(view.name, rows)
-                    bar.update(rows.num_rows)
-                written[view.name] = int(bar.n)
-    return written
 
 
 def _entity_key(name: str, value: str) -> bytes:

@@ -44,12 +44,10 @@ class LossConfig:
 class OptimizerConfig:
     kind: str = "adam"  # sgd | adagrad | adam | lazy_adam
     learning_rate: float = 1e-3
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, ("sgd", "adagrad", "adam", "lazy_adam"))
         above("learning_rate", self.learning_rate, 0)
-        at_least("weight_decay", self.weight_decay, 0)
 
 
 @dataclass(frozen=True)

@@ -116,9 +116,11 @@ def test_the_newest_row_of_every_key_is_served_even_from_a_renamed_folder(backen
         repository = folder / "feature_repo"
         definitions.write_repository(repository, schema, backend, project=f"test_{uuid.uuid4().hex}")
         assert definitions.apply(repository) == ["user_profile", "user_history", "item_profile"]
-        written = online.write_latest(folder, repository, schema)
+        with online.open_online_store(repository, schema) as store:
+            for view in definitions.online_views(schema):
+                for rows in build.latest(folder / f"{view.name}.parquet", view):
+                    store.write(view.name, rows)
         folders.write_manifest(folder, manifest)
-    assert written == {"user_profile": 2, "user_history": 2, "item_profile": 3}
     repository = tmp_path / "features" / "feature_repo"
     with online.open_online_store(repository, schema) as store:
         assert store.read("user_history", ["a"]) == [{"history": ["x", ODD], "event_count": 2}]
