@@ -187,8 +187,12 @@ def _data(config: Config) -> Markup:
     return join([
         table(["Table", "Rows", "Duplicates dropped", "Dead letters"], rows),
         table(["Split", "Examples", "Targets"], counts),
-        element("p", f"Events from {window['first']} to {window['last']}.", class_="note"),
+        element("p", f"Events from {_day(window['first'])} to {_day(window['last'])}.", class_="note"),
     ])  # fmt: skip
+
+
+def _day(microseconds: int) -> str:
+    return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%-d %B %Y}"
 
 
 def _time(config: Config) -> Markup:
