@@ -129,7 +129,7 @@ class Ours:
             losses = []
             for k in range(case.unrolled):
                 rows_k = slice(k * batch, (k + 1) * batch)
-                with Step(first + k) as step:
+                with Step(first + k, dense) as step:
                     _, rows, (places,) = step.rows(self.table, ids[rows_k])
                     with step.weights(dense):
                         score = model(tf.reshape(tf.gather(rows, places), (batch, inputs)))[:, 0]

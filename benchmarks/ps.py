@@ -25,6 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import _machine
+from trainer.cluster.launcher import MALLOC
 
 EXAMPLES = 61_440  # a whole number of calls in both cases
 ZIPF = 1.05  # an id of rank r is drawn with probability ∝ r^-1.05
@@ -112,7 +113,7 @@ class Contestant:
             **os.environ,
             "TF_USE_LEGACY_KERAS": "1",
             "TF_CPP_MIN_LOG_LEVEL": "2",
-            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # as the cluster's servers have it
+            "GLIBC_TUNABLES": MALLOC,  # as the cluster's servers have it
             "PYTHONPATH": str(Path(__file__).parents[1]),
         }
         self._log = open(Path(self.settings["folder"]) / f"{self.kind}.log", "w+b")  # noqa: SIM115

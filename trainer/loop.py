@@ -134,7 +134,7 @@ class Trainer:
 
         @tf.function(input_signature=[tf.TensorSpec((), tf.int64), pair, pair, tf.TensorSpec((2,), tf.int64)])
         def one(index, history, targets, seed):
-            with Step(index) as step:
+            with Step(index, self.recommender.dense) as step:
                 loss, count = self.recommender.loss(
                     step, history, targets, seed, self.config.loss, self.popularity
                 )

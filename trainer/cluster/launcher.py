@@ -19,6 +19,11 @@ from pathlib import Path
 
 PARENT = "ANTIPHON_CLUSTER_PARENT"  # the process whose end ends a server
 
+MALLOC = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=1073741824"
+)
+"""For GLIBC_TUNABLES: big tables in huge pages, and what a step frees stays with the process for the next one."""
+
 _LOG_TAIL = 2000  # bytes of a dead server's log shown in the error
 
 
@@ -153,7 +158,7 @@ class LocalCluster:
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *_python_path()]),
             PARENT: str(os.getpid()),
         }
-        environment.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # big tables in huge pages
+        environment.setdefault("GLIBC_TUNABLES", MALLOC)
         if role == "ps":
             environment["CUDA_VISIBLE_DEVICES"] = "-1"
         with open(self._logs / f"{role}-{index}.log", "wb") as log:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -116,9 +117,14 @@ class EmbeddingTable:
             tf.dynamic_partition(tf.range(tf.size(ids)), owner, n),
         )
 
-    def gather(self, split: Split) -> tf.Tensor:
-        """Rows (u, width) of the ids that were split: one gather a shard, run where the shard lives."""
-        rows = [tf.gather(s, i) for s, i in zip(self.shards, split.local, strict=True)]
+    def gather(self, split: Split, known: Mapping[int, tf.Tensor] = MappingProxyType({})) -> tf.Tensor:
+        """Rows (u, width) of the ids that were split: one gather a shard, run where the shard lives.
+
+        ``known`` holds what was already read, by shard.
+        """
+        rows = [
+            known[k] if k in known else tf.gather(shard, split.local[k]) for k, shard in enumerate(self.shards)
+        ]
         return rows[0] if len(rows) == 1 else tf.dynamic_stitch(split.places, rows)
 
     def lookup(self, ids: tf.Tensor) -> tf.Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer import checkpoint
 from trainer.cluster import strategy
 
 KINDS = ["sgd", "adagrad", "adam", "lazy_adam"]
@@ -40,6 +41,38 @@ def test_a_cluster_takes_the_same_path_as_one_process(trajectories, kind):
     difference = np.linalg.norm(cluster - alone) / np.linalg.norm(alone)
     assert difference < 1e-5
     np.testing.assert_allclose(cluster[:50], alone[:50], rtol=1e-5)
+
+
+TRAIN = """
+import json, sys
+from pathlib import Path
+from trainer import train
+from trainer.config import LossConfig, ModelConfig, OptimizerConfig, TrainConfig
+
+examples, out, cluster, loss = sys.argv[1:]
+config = TrainConfig(
+    batch=4, epochs=5, steps_per_schedule=5, cluster=cluster, loss=LossConfig(loss, negatives=5),
+    model=ModelConfig(d=8, blocks=1, max_length=10, dropout=0.1), optimizer=OptimizerConfig("lazy_adam", 0.01),
+)
+print(json.dumps(train.run(Path(examples), None, Path(out), config)))
+"""
+
+
+@pytest.mark.parametrize("loss", ["sampled_softmax", pytest.param("softmax", marks=pytest.mark.slow)])
+def test_sasrec_trains_to_the_same_parameters_on_a_cluster(repository, shop, tmp_path, loss):
+    found = []
+    for size in ("", "ps=2,workers=1"):
+        out = tmp_path / f"cluster {size}"
+        process = python(repository, "-c", TRAIN, shop / "examples", out, size, loss)
+        printed, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error[-3000:]
+        assert json.loads(printed.splitlines()[-1])["steps"] >= 50
+        found.append({p.stem: np.load(p) for p in checkpoint.newest(out / "checkpoints").glob("*.npy")})
+    alone, cluster = found
+    assert alone.keys() == cluster.keys()
+    for name in alone:
+        difference = np.linalg.norm(cluster[name] - alone[name]) / np.linalg.norm(alone[name])
+        assert difference < 1e-5, name
 
 
 LOSE = """

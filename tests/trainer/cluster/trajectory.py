@@ -44,7 +44,7 @@ def trajectory(kind: str, runtime: strategy.Runtime) -> list[float]:
     def steps(ids, first):
         losses = []
         for k in range(UNROLLED):
-            with Step(first + k) as step:
+            with Step(first + k, dense) as step:
                 _, rows, (places,) = step.rows(table, ids[k])
                 with step.weights(dense):
                     score = model(tf.reshape(tf.gather(rows, places), (BATCH, 3 * WIDTH)))[:, 0]
