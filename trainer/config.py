@@ -10,7 +10,7 @@ from trainer.cluster.launcher import ClusterSize
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """SASRec (Kang & McAuley 2018)."""
+    """SASRec (Kang & McAuley 2018), which has ``feed_forward`` 1 and ``activation`` relu."""
 
     kind: str = "sasrec"
     d: int = 64
@@ -18,15 +18,20 @@ class ModelConfig:
     heads: int = 1
     max_length: int = 50  # L
     dropout: float = 0.5
+    feed_forward: int = 4  # width inside the feed-forward layers, in multiples of d
+    activation: str = "gelu"  # gelu | relu
+    item_stddev: float = 0.05  # of the item table's initial values
     knowledge: str = ""  # "item_text": add a projection of the item-text vectors; "" is ids only
     knowledge_width: int = 128  # the vectors are cut to this many principal components
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, ("sasrec",))
-        for name in ("d", "blocks", "heads", "max_length", "knowledge_width"):
+        for name in ("d", "blocks", "heads", "max_length", "feed_forward", "knowledge_width"):
             at_least(name, getattr(self, name), 1)
         require(self.d % self.heads == 0, "heads", f"must divide d ({self.d})", self.heads)
         require(0 <= self.dropout < 1, "dropout", "must be at least 0 and below 1", self.dropout)
+        one_of("activation", self.activation, ("gelu", "relu"))
+        above("item_stddev", self.item_stddev, 0)
         one_of("knowledge", self.knowledge, ("", "item_text"))
 
 

@@ -48,7 +48,7 @@ class Recommender:
         self.model = MODELS[config.kind](config)
         self.model.build((None, config.max_length, config.d), None if knowledge is None else knowledge.shape[1])
         self.dense = FlatWeights(self.model, devices)
-        self.items = EmbeddingTable("item", size, config.d, normal(0.02), seed, devices)
+        self.items = EmbeddingTable("item", size, config.d, normal(config.item_stddev), seed, devices)
         self.knowledge: EmbeddingTable | None = None
         if knowledge is not None:
             width = knowledge.shape[1]

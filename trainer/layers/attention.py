@@ -55,15 +55,18 @@ class TransformerBlock(tf_keras.layers.Layer):
     """x + attention(norm(x)), then x + feed-forward(norm(x)), with dropout on both branches.
 
     Args:
-      d: width. heads: of the attention. hidden: width inside the feed-forward. rate: dropout.
+      d: width. heads: of the attention. hidden: width inside the feed-forward. rate: dropout. activation: of
+        the feed-forward.
     """
 
-    def __init__(self, d: int, heads: int, hidden: int, rate: float, **kwargs: object) -> None:
+    def __init__(
+        self, d: int, heads: int, hidden: int, rate: float, activation: str = "gelu", **kwargs: object
+    ) -> None:
         super().__init__(**kwargs)
-        self.d, self.heads, self.hidden, self.rate = d, heads, hidden, rate
+        self.d, self.heads, self.hidden, self.rate, self.activation = d, heads, hidden, rate, activation
         self.attention = CausalAttention(d, heads, rate, name="attention")
         self.norms = [tf_keras.layers.LayerNormalization(epsilon=1e-8) for _ in range(2)]
-        self.up = tf_keras.layers.Dense(hidden, activation="relu")
+        self.up = tf_keras.layers.Dense(hidden, activation=activation)
         self.down = tf_keras.layers.Dense(d)
 
     def build(self, shape: tf.TensorShape) -> None:
@@ -82,5 +85,5 @@ class TransformerBlock(tf_keras.layers.Layer):
         return x + dropout(self.down(inner), self.rate, seeds[3])
 
     def get_config(self) -> dict[str, object]:
-        sizes = {"d": self.d, "heads": self.heads, "hidden": self.hidden, "rate": self.rate}
-        return {**super().get_config(), **sizes}
+        names = ("d", "heads", "hidden", "rate", "activation")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -23,7 +23,14 @@ class SASRec(tf_keras.Model):
         super().__init__(name="sasrec")
         self.config = config
         self.blocks = [
-            TransformerBlock(config.d, config.heads, config.d, config.dropout, name=f"block_{i}")
+            TransformerBlock(
+                config.d,
+                config.heads,
+                config.feed_forward * config.d,
+                config.dropout,
+                config.activation,
+                name=f"block_{i}",
+            )
             for i in range(config.blocks)
         ]
         self.norm = tf_keras.layers.LayerNormalization(epsilon=1e-8)
