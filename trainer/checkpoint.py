@@ -47,10 +47,22 @@ def save(folder: Path, tables: list[EmbeddingTable], flat: FlatWeights, state: d
     return final
 
 
-def restore(
-    checkpoint: Path, tables: list[EmbeddingTable], flat: FlatWeights, slots: bool = True
-) -> dict[str, Any]:
-    """Fills the parameters (and, with ``slots``, the optimizer's) from a checkpoint; returns its state.
+def restore_for_use(checkpoint: Path, tables: list[EmbeddingTable], flat: FlatWeights, slot: str = "") -> None:
+    """Fills the parameters alone, from their own arrays or from those of one slot (the averaged weights).
+
+    Raises:
+      CheckpointError: an array is missing or has another shape.
+    """
+    suffix = f".{slot}" if slot else ""
+    for table in tables:
+        name = f"table.{table.name}{suffix if table.trainable else ''}"
+        values = _open(checkpoint / f"{name}.npy", (table.rows, table.width))
+        table.load(table.shards, lambda start, stop, values=values: values[start:stop])
+    flat.load(flat.variables, _open(checkpoint / f"dense{suffix}.npy", (flat.size,)))
+
+
+def restore(checkpoint: Path, tables: list[EmbeddingTable], flat: FlatWeights) -> dict[str, Any]:
+    """Fills the parameters and all their slots from a checkpoint; returns its state.
 
     Raises:
       CheckpointError: an array is missing, has another shape, or would be left over.
@@ -60,11 +72,9 @@ def restore(
     state = json.loads((checkpoint / "state.json").read_text())
     there = {p.stem: p for p in checkpoint.glob("*.npy")}
     wanted = {name for t in tables for name in _arrays(t)} | set(_vectors(flat))
-    parameters = {f"table.{t.name}" for t in tables} | {"dense"}
-    unexpected = {name for name in there if slots or name in parameters} - wanted
     if missing := wanted - set(there):
         raise CheckpointError(f"{checkpoint}: the model needs {sorted(missing)}, which the checkpoint has not")
-    if unexpected:
+    if unexpected := set(there) - wanted:
         raise CheckpointError(f"{checkpoint}: the checkpoint has {sorted(unexpected)}, which the model has not")
     for table in tables:
         for name, variables in _arrays(table).items():
@@ -104,6 +114,8 @@ def _vectors(flat: FlatWeights) -> dict[str, list[tf.Variable]]:
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    if not path.exists():
+        raise CheckpointError(f"{path.parent}: the model needs {path.stem!r}, which the checkpoint has not")
     values = np.load(path, mmap_mode="r")
     if values.shape != shape:
         raise CheckpointError(f"{path}: the model needs shape {shape}, the checkpoint has {values.shape}")

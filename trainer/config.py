@@ -65,6 +65,7 @@ class TrainConfig:
     patience: int = 10  # validations without a better NDCG@10 before stopping; 0 never stops
     checkpoint_every: int = 1  # epochs
     keep_checkpoints: int = 2
+    average: float = 0.0  # decay of the weights' moving average over epochs, which is then what is used; 0 is off
     cluster: str = ""  # "ps=2,workers=2" spawns a local cluster; "" trains in-process
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -75,6 +76,7 @@ class TrainConfig:
         for name in (*counts, "keep_checkpoints"):
             at_least(name, getattr(self, name), 1)
         at_least("patience", self.patience, 0)
+        require(0 <= self.average < 1, "average", "must be at least 0 and below 1", self.average)
         if self.cluster:
             ClusterSize.parse(self.cluster)
 

@@ -34,7 +34,7 @@ class Served(tf.Module):
         self.length = recommender.config.max_length
         self.vocabulary = vocabulary
         self.top_k = min(top_k, len(vocabulary.ids))
-        self.vectors = tf.Variable(recommender.item_vectors(), trainable=False, name="item_vectors")  # (N, d)
+        self.vectors = tf.Variable(recommender.pull(), trainable=False, name="item_vectors")  # (N, d)
         self._embed = recommender.embed
 
     @tf.function(input_signature=[HISTORY])

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from trainer import checkpoint, metrics, optimizers
+from trainer.averaging import SLOT, WeightAverage
 from trainer.cluster.strategy import Result, Runtime
 from trainer.cluster.work_queue import WorkQueue, WorkUnit
 from trainer.config import TrainConfig
@@ -55,10 +56,13 @@ class Trainer:
         self.progress = Progress()
         self.optimizer = optimizers.build(config.optimizer)
         recommender.add_slots(self.optimizer)
+        self.average: WeightAverage | None = None
+        if config.average:
+            self.average = WeightAverage(recommender.tables, recommender.dense, config.average)
         per_unit = config.batch * config.steps_per_schedule
         self.queue = WorkQueue(examples.shards("train"), per_unit, config.seed)
         self.popularity = self._popularity()
-        self.scorer = Scorer(recommender)
+        self.scorer = Scorer(recommender, SLOT if config.average else "")
         self.valid = list(held_out(examples, "valid", config.model.max_length, 1024))
         self._functions: dict[int, tf.types.experimental.PolymorphicFunction] = {}
 
@@ -94,6 +98,8 @@ class Trainer:
                 total, targets = self._collect(results.pop(0), total, targets, bar)
         self.queue.next_epoch()
         self.progress.epoch += 1
+        if self.average:
+            self.average.update(self.progress.epoch)
         seconds = time.perf_counter() - start
         return {
             "epoch": self.progress.epoch,

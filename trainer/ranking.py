@@ -54,10 +54,13 @@ class Scorer:
     """Scores of a recommender whose parameters stay where they are.
 
     ``refresh`` copies what evaluation needs to this process; on a cluster that is one read of the tables.
+
+    Args:
+      slot: score with this slot's values, such as the averaged weights, in place of the parameters.
     """
 
-    def __init__(self, recommender: Recommender) -> None:
-        self.recommender = recommender
+    def __init__(self, recommender: Recommender, slot: str = "") -> None:
+        self.recommender, self.slot = recommender, slot
         length = recommender.config.max_length
         self._vectors = tf.Variable(tf.zeros((recommender.size, recommender.config.d)), trainable=False)
 
@@ -69,8 +72,7 @@ class Scorer:
 
     def refresh(self) -> None:
         """Takes the parameters as they are now."""
-        self.recommender.dense.pull()
-        self._vectors.assign(self.recommender.item_vectors())
+        self._vectors.assign(self.recommender.pull(self.slot))
 
     def __call__(self, rows: Held) -> np.ndarray:
         return self._scores(rows.history).numpy()

@@ -110,10 +110,11 @@ class Recommender:
             return losses.binary(h, hits, tf.gather(vectors, rest[0])), count
         return losses.in_batch(h, hits, target, tf.constant(popularity.probability)), count
 
-    def item_vectors(self) -> tf.Tensor:
-        """(N, d) vectors of all items, with the model's own (pulled) weights."""
+    def pull(self, slot: str = "") -> tf.Tensor:
+        """Copies the dense weights (or a slot's) into the model; returns all items' vectors (N, d)."""
+        self.dense.pull(slot)
         known = None if self.knowledge is None else self.knowledge.whole()
-        return self.model.items(self.items.whole(), known)
+        return self.model.items(self.items.whole(slot), known)
 
     def embed(self, history: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
         """history (B, L), vectors (N, d) -> the users' vectors (B, d), with the model's own (pulled) weights."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer import checkpoint
+from trainer import averaging, checkpoint
 from trainer.config import ModelConfig
 from trainer.input import Examples
 from trainer.recommender import Recommender
@@ -40,6 +40,6 @@ def load(folder: Path, examples: Examples) -> Saved:
     model = ModelConfig(**config["model"])
     knowledge = np.load(best / "table.knowledge.npy", mmap_mode="r") if model.knowledge else None
     recommender = Recommender(model, examples.vocabulary.size, knowledge)
-    checkpoint.restore(best, recommender.tables, recommender.dense, slots=False)
-    recommender.dense.pull()
+    slot = averaging.SLOT if config["average"] else ""
+    checkpoint.restore_for_use(best, recommender.tables, recommender.dense, slot)
     return Saved(folder, best, config, recommender)

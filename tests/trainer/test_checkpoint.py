@@ -47,7 +47,17 @@ def test_a_slot_nobody_takes_is_an_error_unless_slots_are_not_wanted(tmp_path):
     flat.slots.clear()
     with pytest.raises(checkpoint.CheckpointError, match="which the model has not"):
         checkpoint.restore(path, [table], flat)
-    checkpoint.restore(path, [table], flat, slots=False)
+    checkpoint.restore_for_use(path, [table], flat)
+
+
+def test_a_slot_can_stand_in_for_the_parameters(tmp_path):
+    path = checkpoint.save(tmp_path, *parameters(seed=3), {"step": 1})
+    (table,), flat = parameters(shards=2)
+    checkpoint.restore_for_use(path, [table], flat, slot="m")
+    np.testing.assert_array_equal(table.whole(), np.full((7, 2), 3.0))
+    np.testing.assert_array_equal(flat.values(flat.variables), np.full(flat.size, 3.0))
+    with pytest.raises(checkpoint.CheckpointError, match="needs 'table.item.average'"):
+        checkpoint.restore_for_use(path, [table], flat, slot="average")
 
 
 def test_another_vocabulary_does_not_fit(tmp_path):

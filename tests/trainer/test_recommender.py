@@ -35,8 +35,7 @@ def test_every_loss_reads_the_same_positions_and_starts_at_chance(kind, known):
 def test_full_softmax_equals_the_loss_written_out():
     recommender = Recommender(ModelConfig(d=8, blocks=1, max_length=6, dropout=0.0), 10, seed=1)
     found, _ = loss_of(recommender, "softmax")
-    recommender.dense.pull()
-    vectors = recommender.item_vectors()
+    vectors = recommender.pull()
     h = recommender.model(tf.gather(vectors, HISTORY), HISTORY > 0)
     logits = tf.matmul(h, vectors[1:], transpose_b=True)
     each = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(TARGETS - 1, 0), logits)

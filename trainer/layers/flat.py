@@ -74,9 +74,10 @@ class FlatWeights:
             for layer, name, variable in self._places:
                 object.__setattr__(layer, name, variable)
 
-    def pull(self) -> None:
-        """Copies the trained values into the model's own variables."""
-        values = np.split(self.values(self.variables), np.cumsum(self._sizes)[:-1])
+    def pull(self, slot: str = "") -> None:
+        """Copies the trained values (or a slot's) into the model's own variables."""
+        trained = self.slots[slot] if slot else self.variables
+        values = np.split(self.values(trained), np.cumsum(self._sizes)[:-1])
         for (_, _, variable), value in zip(self._places, values, strict=True):
             variable.assign(value.reshape(variable.shape))
 

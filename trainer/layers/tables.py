@@ -139,9 +139,9 @@ class EmbeddingTable:
         padded = [tf.pad(p, ((0, longest - p.shape[0]), (0, 0))) for p in parts]
         return tf.reshape(tf.stack(padded, axis=1), (-1, self.width))[: self.rows]
 
-    def whole(self) -> tf.Tensor:
-        """The logical matrix (rows, width)."""
-        return self.join([tf.identity(s) for s in self.shards])
+    def whole(self, slot: str = "") -> tf.Tensor:
+        """The logical matrix (rows, width), of the table or of a slot."""
+        return self.join([tf.identity(s) for s in (self.slots[slot] if slot else self.shards)])
 
     def assign(self, matrix: np.ndarray) -> None:
         """Sets every row from ``matrix`` (rows, width)."""
