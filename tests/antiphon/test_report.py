@@ -56,7 +56,7 @@ def run(tmp_path) -> Config:
                 "users": {"rows": 60, "duplicates": 0, "dead_letters": {}},
                 "events": {"rows": 1611, "duplicates": 4, "dead_letters": {f"no such item {HOSTILE}": 7}},
             },
-            "window": {"first": "2026-03-02T08:00:00Z", "last": "2026-05-11T08:00:00Z"},
+            "window": {"first": 1772438400000000, "last": 1778486400000000},
         },
     )
     put(
