@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import gc
 import json
+import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -48,6 +50,7 @@ def run(examples: Path, knowledge: Path | None, out: Path, train: TrainConfig) -
         if tf_config is None and train.cluster:
             size = launcher.ClusterSize.parse(train.cluster)
             tf_config = stack.enter_context(launcher.LocalCluster(size, out / "cluster")).tf_config
+            atexit.register(_mute)
         if tf_config is not None:
             runtime = strategy.connect(tf_config)
         recommender = Recommender(train.model, data.vocabulary.size, vectors, runtime.ps_devices, train.seed)
@@ -68,7 +71,12 @@ def run(examples: Path, knowledge: Path | None, out: Path, train: TrainConfig) -
     return summary
 
 
-FREE_TO_CHANGE = ("epochs", "patience", "cluster", "keep_checkpoints", "checkpoint_every")
+def _mute() -> None:
+    """At exit the local servers are gone, and TensorFlow says so once for every remote function it had there."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+FREE_TO_CHANGE = ("epochs", "patience", "cluster", "keep_checkpoints", "checkpoint_every", "validate_every")
 """Settings a run may be resumed with other values of; every other one makes another model."""
 
 
