@@ -48,7 +48,7 @@ class Trainer:
     def __init__(
         self, runtime: Runtime, examples: Examples, recommender: Recommender, folder: Path, config: TrainConfig
     ) -> None:
-        # The graph rewriter takes a minute over ten unrolled steps and makes them no faster.
+        # The graph rewriter takes most of the first call's time over unrolled steps.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         self.runtime, self.examples, self.recommender = runtime, examples, recommender
         self.folder, self.config = folder, config

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 CHUNK = 512
-"""Positions whose logits are held at once: 512 rows of logits stay in cache for catalogues of about 10k items."""
+"""Positions whose logits are held at once: 25 MB for a catalogue of 12k items."""
 
 
 @tf.function(jit_compile=True)
@@ -39,7 +39,7 @@ def softmax(h: tf.Tensor, items: tf.Tensor, targets: tf.Tensor):
     """Cross-entropy of a softmax over the whole catalogue: −log softmax(h · itemsᵀ)[target].
 
     The (T, N) logits never exist: they are made a chunk of positions at a time, and each chunk's gradient is
-    computed while they are at hand. About 1.7 times as fast as the plain graph on two cores.
+    computed while they are at hand.
 
     Args:
       h: (T, d). items: (N, d), row 0 is padding. targets: (T,) int32 in [1, N).
