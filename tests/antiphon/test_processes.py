@@ -13,7 +13,7 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-def wait_until(condition, seconds=20.0):
+def wait_until(condition, seconds=60.0):
     processes.wait_for(condition, seconds, "the test's condition")
 
 
