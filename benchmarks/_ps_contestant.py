@@ -28,6 +28,7 @@ from trainer.input import read_records
 from trainer.layers.flat import FlatWeights
 from trainer.layers.tables import EmbeddingTable, uniform
 from trainer.step import Step
+from trainer.working_set import WorkingSet
 
 LEARNING_RATE = 0.01
 ADAGRAD = OptimizerConfig("adagrad", LEARNING_RATE)
@@ -126,10 +127,12 @@ class Ours:
         )
         def unit(files, firsts, counts, first):
             ids, labels = parse(read_records(files, firsts, counts), settings)
-            losses = []
+            losses, working = [], None
+            if self.runtime.workers == 1 and self.runtime.ps_devices != [None]:
+                working = WorkingSet({self.table: tf.reshape(ids, (-1,))}, dense, self.optimizer, 1)
             for k in range(case.unrolled):
                 rows_k = slice(k * batch, (k + 1) * batch)
-                with Step(first + k, dense) as step:
+                with Step(first + k, dense, working) as step:
                     _, rows, (places,) = step.rows(self.table, ids[rows_k])
                     with step.weights(dense):
                         score = model(tf.reshape(tf.gather(rows, places), (batch, inputs)))[:, 0]
@@ -137,6 +140,8 @@ class Ours:
                     loss = tf.reduce_mean(loss)
                 step.update(loss, self.optimizer)
                 losses.append(loss)
+            if working is not None:
+                working.push()
             return tf.stack(losses)
 
         return unit

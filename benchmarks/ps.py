@@ -30,7 +30,7 @@ from trainer.cluster.launcher import MALLOC
 EXAMPLES = 61_440  # a whole number of calls in both cases
 ZIPF = 1.05  # an id of rank r is drawn with probability ∝ r^-1.05
 CASES = {
-    "batch_512": {"batch": 512, "mlp": (1024, 512, 256), "unrolled": 10},
+    "batch_512": {"batch": 512, "mlp": (1024, 512, 256), "unrolled": 20},
     "batch_64": {"batch": 64, "mlp": (64, 32), "unrolled": 20},
 }
 QUICK = {

@@ -61,6 +61,8 @@ class TrainConfig:
     epochs: int = 50
     seed: int = 1
     steps_per_schedule: int = 10  # steps unrolled in one remote call
+    working_set: str = "auto"  # on: a worker pulls what a remote call touches, trains on that, pushes the moves;
+    # off: it reads and updates the servers at every step; auto: on with one worker, where both give the same model
     validate_every: int = 1  # epochs
     patience: int = 10  # validations without a better NDCG@10 before stopping; 0 never stops
     checkpoint_every: int = 1  # epochs
@@ -75,6 +77,7 @@ class TrainConfig:
         counts = ("batch", "epochs", "steps_per_schedule", "validate_every", "checkpoint_every")
         for name in (*counts, "keep_checkpoints"):
             at_least(name, getattr(self, name), 1)
+        one_of("working_set", self.working_set, ("auto", "on", "off"))
         at_least("patience", self.patience, 0)
         require(0 <= self.average < 1, "average", "must be at least 0 and below 1", self.average)
         if self.cluster:

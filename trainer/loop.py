@@ -17,9 +17,10 @@ from trainer.cluster.work_queue import WorkQueue, WorkUnit
 from trainer.config import TrainConfig
 from trainer.input import Examples, held_out, read_records, target_counts, training_windows
 from trainer.ranking import Scorer, rank
-from trainer.recommender import Recommender
+from trainer.recommender import Batch, Recommender
 from trainer.sampling import Popularity
 from trainer.step import Step
+from trainer.working_set import WorkingSet
 
 SELECTION = "ndcg@10"
 """The validation metric that picks the best checkpoint and stops training early."""
@@ -59,6 +60,8 @@ class Trainer:
         self.average: WeightAverage | None = None
         if config.average:
             self.average = WeightAverage(recommender.tables, recommender.dense, config.average)
+        alone = runtime.workers == 1 and config.working_set == "auto"
+        self.local = runtime.ps_devices != [None] and (config.working_set == "on" or alone)
         per_unit = config.batch * config.steps_per_schedule
         self.queue = WorkQueue(examples.shards("train"), per_unit, config.seed)
         self.popularity = self._popularity()
@@ -136,16 +139,7 @@ class Trainer:
         if steps in self._functions:
             return self._functions[steps]
         length, batch = self.config.model.max_length, self.config.batch
-        pair = tf.TensorSpec((None, length), tf.int32)
-
-        @tf.function(input_signature=[tf.TensorSpec((), tf.int64), pair, pair, tf.TensorSpec((2,), tf.int64)])
-        def one(index, history, targets, seed):
-            with Step(index, self.recommender.dense) as step:
-                loss, count = self.recommender.loss(
-                    step, history, targets, seed, self.config.loss, self.popularity
-                )
-            step.update(loss, self.optimizer)
-            return loss, count
+        recommender, loss_config = self.recommender, self.config.loss
 
         @tf.function(
             input_signature=[
@@ -162,11 +156,28 @@ class Trainer:
             )
             order = tf.argsort(tf.random.stateless_uniform((tf.shape(history)[0],), seed))
             history, targets = tf.gather(history, order), tf.gather(targets, order)
-            done = []
+            batches = []
             for k in range(steps):
                 rows = slice(k * batch, (k + 1) * batch)
-                index = first + k
-                done.append(one(index, history[rows], targets[rows], tf.stack([seed[0], index])))
+                step_seed = tf.stack([seed[0], first + k])
+                batches.append(
+                    recommender.batch(history[rows], targets[rows], step_seed, loss_config, self.popularity)
+                )
+            working = None
+            if self.local:
+                touched = recommender.touched(batches, loss_config)
+                working = WorkingSet(touched, recommender.dense, self.optimizer, self.runtime.workers)
+
+            @tf.function
+            def one(index, *batch):
+                with Step(index, recommender.dense, working) as step:
+                    loss, count = recommender.loss(step, Batch(*batch), loss_config, self.popularity)
+                step.update(loss, self.optimizer)
+                return loss, count
+
+            done = [one(first + k, *batch) for k, batch in enumerate(batches)]
+            if working is not None:
+                working.push()
             return tf.stack([loss for loss, _ in done]), tf.stack([count for _, count in done])
 
         self._functions[steps] = unit

@@ -20,6 +20,10 @@ class Optimizer:
 
     slots: dict[str, float] = {}
     """Name and initial value of each variable kept beside a parameter."""
+    averages: tuple[str, ...] = ()
+    """Those of them that are moving averages; the others are sums."""
+    every_row = False
+    """A table's rows move at every step, read or not."""
 
     def dense(
         self, variable: tf.Variable, slots: Slots, gradient: tf.Tensor, step: tf.Tensor
@@ -80,6 +84,8 @@ class Adam(Optimizer):
     """Adam (Kingma & Ba 2015). On a table every row moves at every step, read or not, as stock Adam does."""
 
     slots = {"m": 0.0, "v": 0.0}
+    averages = ("m", "v")
+    every_row = True
 
     def __init__(
         self, learning_rate: float, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7
@@ -107,6 +113,8 @@ class LazyAdam(Adam):
 
     With several workers the update of a row is not atomic: of two at the same moment one may be lost.
     """
+
+    every_row = False
 
     def rows(self, variable, slots, ids, gradient, step):
         with tf.device(variable.device):

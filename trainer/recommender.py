@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,15 @@ from trainer.models import MODELS
 from trainer.optimizers import Optimizer
 from trainer.sampling import Popularity, unseen
 from trainer.step import Step
+
+
+class Batch(NamedTuple):
+    """What one step is computed from."""
+
+    history: tf.Tensor  # (B, L)
+    targets: tf.Tensor  # (B, L)
+    negatives: tf.Tensor  # (B, L), (S,) or, where the loss has none, (0,)
+    seed: tf.Tensor  # (2,), of dropout
 
 
 class Recommender:
@@ -68,36 +78,43 @@ class Recommender:
                 if table.trainable:
                     table.add_slot(name, initial)
 
-    def loss(
-        self,
-        step: Step,
-        history: tf.Tensor,
-        targets: tf.Tensor,
-        seed: tf.Tensor,
-        config: LossConfig,
-        popularity: Popularity,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean loss over all positions of a batch, and their number T.
+    def batch(
+        self, history: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, config: LossConfig, popularity: Popularity
+    ) -> Batch:
+        """Draws a step's negatives.
 
         Args:
           history, targets: (B, L) indices, right-aligned; at each position of ``targets`` the item that follows.
-          seed: (2,) of dropout and negatives.
+          seed: (2,) of the step.
         """
-        body_seed, sample_seed = tf.unstack(tf.random.split(seed, 2))
-        if config.kind == "softmax":
-            unique, rows, places = None, step.whole(self.items), [history, targets]
-        elif config.kind == "sampled_softmax":
-            sample = popularity.draw(config.negatives, sample_seed)
-            unique, rows, places = step.rows(self.items, history, targets, sample)
+        dropout_seed, sample_seed = tf.unstack(tf.random.split(seed, 2))
+        negatives = tf.zeros((0,), tf.int32)
+        if config.kind == "sampled_softmax":
+            negatives = popularity.draw(config.negatives, sample_seed)
         elif config.kind == "bce":
             negatives = unseen(history, targets, self.size, sample_seed)
-            unique, rows, places = step.rows(self.items, history, targets, negatives)
+        return Batch(history, targets, negatives, dropout_seed)
+
+    def touched(self, batches: Sequence[Batch], config: LossConfig) -> dict[EmbeddingTable, tf.Tensor | None]:
+        """What the losses of some batches read of each table: ids with repeats, or None for all of it."""
+        ids = None
+        if config.kind != "softmax":
+            ids = tf.concat([tf.reshape(part, (-1,)) for batch in batches for part in batch[:3]], axis=0)
+        return dict.fromkeys(self.tables, ids)
+
+    def loss(
+        self, step: Step, batch: Batch, config: LossConfig, popularity: Popularity
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean loss over all positions of a batch, and their number T."""
+        history, targets, negatives, seed = batch
+        if config.kind == "softmax":
+            unique, rows, places = None, step.whole(self.items), [history, targets]
         else:
-            unique, rows, places = step.rows(self.items, history, targets)
+            unique, rows, places = step.rows(self.items, history, targets, negatives)
         with step.weights(self.dense):
-            vectors = self.model.items(rows, self._known(unique))
+            vectors = self.model.items(rows, self._known(step, unique))
             along = [targets, *(p for p in places[1:] if p.shape.rank == 2)]
-            h, target, hit, *rest = by_length(self._body(body_seed), history, places[0], vectors, *along)
+            h, target, hit, *rest = by_length(self._body(seed), history, places[0], vectors, *along)
         count = tf.size(target)
         hits = tf.gather(vectors, hit)
         if config.kind == "softmax":
@@ -105,7 +122,7 @@ class Recommender:
         if config.kind == "sampled_softmax":
             log_q = tf.math.log(tf.constant(popularity.probability) * float(config.negatives) + 1e-30)
             sampled = tf.gather(vectors, places[2])
-            return losses.sampled_softmax(h, hits, sampled, target, sample, log_q), count
+            return losses.sampled_softmax(h, hits, sampled, target, negatives, log_q), count
         if config.kind == "bce":
             return losses.binary(h, hits, tf.gather(vectors, rest[0])), count
         return losses.in_batch(h, hits, target, tf.constant(popularity.probability)), count
@@ -120,10 +137,10 @@ class Recommender:
         """history (B, L), vectors (N, d) -> the users' vectors (B, d), with the model's own (pulled) weights."""
         return self.model(tf.gather(vectors, history), history > 0)[:, -1]
 
-    def _known(self, unique: tf.Tensor | None) -> tf.Tensor | None:
+    def _known(self, step: Step, unique: tf.Tensor | None) -> tf.Tensor | None:
         if self.knowledge is None:
             return None
-        return self.knowledge.whole() if unique is None else self.knowledge.lookup(unique)
+        return step.whole(self.knowledge) if unique is None else step.rows(self.knowledge, unique)[1]
 
     def _body(self, seed: tf.Tensor):
         seeds = tf.unstack(tf.random.split(seed, len(widths(self.config.max_length))))

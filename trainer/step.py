@@ -10,6 +10,7 @@ import tensorflow as tf
 from trainer.layers.flat import FlatWeights
 from trainer.layers.tables import EmbeddingTable, Split
 from trainer.optimizers import Optimizer
+from trainer.working_set import LocalTable, LocalWeights, WorkingSet
 
 
 class Step:
@@ -29,16 +30,20 @@ class Step:
       index: number of this step, from 1 (int64 scalar).
       dense: weights this step will read. On a cluster the small ones then travel in one tensor with the rows of
         the first table that is asked for rows, and so do their gradients: fewer calls.
+      working: copies to read and update in place of the parameters themselves.
     """
 
-    def __init__(self, index: tf.Tensor, dense: FlatWeights | None = None) -> None:
+    def __init__(
+        self, index: tf.Tensor, dense: FlatWeights | None = None, working: WorkingSet | None = None
+    ) -> None:
         self.index = index
-        self._dense = dense
+        self._working = working
+        self._dense = dense if working is None else None
         self._parcel: _Parcel | None = None
         self._tape = tf.GradientTape(watch_accessed_variables=False)
-        self._sparse: list[tuple[EmbeddingTable, Split, tf.Tensor]] = []
-        self._whole: list[tuple[EmbeddingTable, list[tf.Tensor]]] = []
-        self._flat: list[tuple[FlatWeights, list[tf.Tensor]]] = []
+        self._sparse: list[tuple[EmbeddingTable | LocalTable, Split, tf.Tensor]] = []
+        self._whole: list[tuple[EmbeddingTable | LocalTable, list[tf.Tensor]]] = []
+        self._flat: list[tuple[FlatWeights | LocalWeights, list[tf.Tensor]]] = []
 
     def __enter__(self) -> Step:
         self._tape.__enter__()
@@ -54,6 +59,7 @@ class Step:
           the u distinct ids (u,), their rows (u, width), and for each tensor of ids its places among them,
           same shape.
         """
+        table = self._table(table)
         flat = tf.concat([tf.reshape(i, (-1,)) for i in ids], axis=0)
         unique, places = tf.unique(flat)
         split = table.split(unique)
@@ -71,6 +77,7 @@ class Step:
 
     def whole(self, table: EmbeddingTable) -> tf.Tensor:
         """Reads the whole table: (rows, width)."""
+        table = self._table(table)
         parts = [tf.identity(s) for s in table.shards]
         if table.trainable:
             for part in parts:
@@ -81,11 +88,12 @@ class Step:
     @contextmanager
     def weights(self, flat: FlatWeights) -> Iterator[None]:
         """Within, ``flat``'s model computes with this step's reading of its weights."""
+        held = flat if self._working is None else self._working.weights(flat)
         arrived = [self._parcel.small] if self._parcel is not None and self._parcel.dense is flat else []
-        values = arrived + [tf.identity(v) for v in flat.variables[len(arrived) :]]
+        values = arrived + [tf.identity(v) for v in held.variables[len(arrived) :]]
         for value in values:
             self._tape.watch(value)
-        self._flat.append((flat, values))
+        self._flat.append((held, values))
         with flat.bound(values):
             yield
 
@@ -111,8 +119,11 @@ class Step:
             for k, shard in enumerate(table.shards):
                 optimizer.rows(shard, _at(table.slots, k), split.local[k], parts[k], self.index)
 
+    def _table(self, table: EmbeddingTable) -> EmbeddingTable | LocalTable:
+        return table if self._working is None else self._working.table(table)
+
     @staticmethod
-    def _cut(table: EmbeddingTable, split: Split, gradient: tf.Tensor) -> list[tf.Tensor]:
+    def _cut(table: EmbeddingTable | LocalTable, split: Split, gradient: tf.Tensor) -> list[tf.Tensor]:
         """The gradient of the rows (u, width), by shard."""
         if len(table.shards) == 1:
             return [gradient]

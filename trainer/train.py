@@ -76,7 +76,9 @@ def _mute() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-FREE_TO_CHANGE = ("epochs", "patience", "cluster", "keep_checkpoints", "checkpoint_every", "validate_every")
+FREE_TO_CHANGE = (
+    "epochs", "patience", "cluster", "working_set", "keep_checkpoints", "checkpoint_every", "validate_every",
+)  # fmt: skip
 """Settings a run may be resumed with other values of; every other one makes another model."""
 
 

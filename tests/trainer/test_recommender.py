@@ -16,7 +16,8 @@ POPULARITY = Popularity(np.arange(10))
 def loss_of(recommender: Recommender, kind: str) -> tuple[float, int]:
     with Step(tf.constant(1, tf.int64)) as step:
         config = LossConfig(kind=kind, negatives=4)
-        loss, count = recommender.loss(step, HISTORY, TARGETS, tf.constant([1, 2]), config, POPULARITY)
+        batch = recommender.batch(HISTORY, TARGETS, tf.constant([1, 2]), config, POPULARITY)
+        loss, count = recommender.loss(step, batch, config, POPULARITY)
     return float(loss), int(count)
 
 

@@ -117,14 +117,15 @@ class EmbeddingTable:
             tf.dynamic_partition(tf.range(tf.size(ids)), owner, n),
         )
 
-    def gather(self, split: Split, known: Mapping[int, tf.Tensor] = MappingProxyType({})) -> tf.Tensor:
-        """Rows (u, width) of the ids that were split: one gather a shard, run where the shard lives.
+    def gather(
+        self, split: Split, known: Mapping[int, tf.Tensor] = MappingProxyType({}), slot: str = ""
+    ) -> tf.Tensor:
+        """Rows (u, width) of the ids that were split, of the table or of a slot: one gather a shard, run there.
 
         ``known`` holds what was already read, by shard.
         """
-        rows = [
-            known[k] if k in known else tf.gather(shard, split.local[k]) for k, shard in enumerate(self.shards)
-        ]
+        shards = self.slots[slot] if slot else self.shards
+        rows = [known[k] if k in known else tf.gather(shard, split.local[k]) for k, shard in enumerate(shards)]
         return rows[0] if len(rows) == 1 else tf.dynamic_stitch(split.places, rows)
 
     def lookup(self, ids: tf.Tensor) -> tf.Tensor:

@@ -25,18 +25,20 @@ def python(repository, *arguments):
 @pytest.fixture(scope="module")
 def trajectories(repository, tmp_path_factory):
     script = Path(__file__).with_name("trajectory.py")
-    found = []
+    found = {}
     for size in ("", "ps=2,workers=1"):
         process = python(repository, script, ",".join(KINDS), size, tmp_path_factory.mktemp("logs"))
         out, error = process.communicate(timeout=300)
         assert process.returncode == 0, error[-3000:]
-        found.append(json.loads(out.splitlines()[-1]))
+        found[size] = json.loads(out.splitlines()[-1])
     return found
 
 
+@pytest.mark.parametrize("working_set", ["on", "off"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cluster_takes_the_same_path_as_one_process(trajectories, kind):
-    alone, cluster = (np.array(found[kind]) for found in trajectories)
+def test_a_cluster_takes_the_same_path_as_one_process(trajectories, kind, working_set):
+    alone = np.array(trajectories[""][f"{kind} off"])
+    cluster = np.array(trajectories["ps=2,workers=1"][f"{kind} {working_set}"])
     assert abs(alone[0] - alone[49]) > 1e-4  # it learns
     difference = np.linalg.norm(cluster - alone) / np.linalg.norm(alone)
     assert difference < 1e-5
@@ -45,34 +47,53 @@ def test_a_cluster_takes_the_same_path_as_one_process(trajectories, kind):
 
 TRAIN = """
 import json, sys
+from contextlib import ExitStack
 from pathlib import Path
-from trainer import train
+from trainer.cluster import strategy
+from trainer.cluster.launcher import ClusterSize, LocalCluster
 from trainer.config import LossConfig, ModelConfig, OptimizerConfig, TrainConfig
+from trainer.input import Examples
+from trainer.loop import Trainer
+from trainer.recommender import Recommender
 
 examples, out, cluster, loss = sys.argv[1:]
-config = TrainConfig(
-    batch=4, epochs=5, steps_per_schedule=5, cluster=cluster, loss=LossConfig(loss, negatives=5),
-    model=ModelConfig(d=8, blocks=1, max_length=10, dropout=0.1), optimizer=OptimizerConfig("lazy_adam", 0.01),
-)
-print(json.dumps(train.run(Path(examples), None, Path(out), config)))
+examples, out = Examples(Path(examples)), Path(out)
+model = ModelConfig(d=8, blocks=1, max_length=10, dropout=0.1)
+with ExitStack() as stack:
+    runtime = strategy.InProcess()
+    if cluster:
+        servers = stack.enter_context(LocalCluster(ClusterSize.parse(cluster), out / "logs"))
+        runtime = strategy.connect(servers.tf_config)
+    for working_set in ("on", "off") if cluster else ("off",):
+        for kind in ("sgd", "adagrad", "adam", "lazy_adam"):
+            config = TrainConfig(
+                batch=4, epochs=5, steps_per_schedule=5, loss=LossConfig(loss, negatives=5), model=model,
+                optimizer=OptimizerConfig(kind, 0.01), working_set=working_set, average=0.5,
+            )
+            recommender = Recommender(model, examples.vocabulary.size, None, runtime.ps_devices, config.seed)
+            progress = Trainer(runtime, examples, recommender, out / working_set / kind, config).run()
+            assert progress.step >= 50
 """
 
 
 @pytest.mark.parametrize("loss", ["sampled_softmax", pytest.param("softmax", marks=pytest.mark.slow)])
 def test_sasrec_trains_to_the_same_parameters_on_a_cluster(repository, shop, tmp_path, loss):
-    found = []
     for size in ("", "ps=2,workers=1"):
-        out = tmp_path / f"cluster {size}"
-        process = python(repository, "-c", TRAIN, shop / "examples", out, size, loss)
-        printed, error = process.communicate(timeout=300)
+        process = python(repository, "-c", TRAIN, shop / "examples", tmp_path / size, size, loss)
+        _, error = process.communicate(timeout=900)
         assert process.returncode == 0, error[-3000:]
-        assert json.loads(printed.splitlines()[-1])["steps"] >= 50
-        found.append({p.stem: np.load(p) for p in checkpoint.newest(out / "checkpoints").glob("*.npy")})
-    alone, cluster = found
-    assert alone.keys() == cluster.keys()
-    for name in alone:
-        difference = np.linalg.norm(cluster[name] - alone[name]) / np.linalg.norm(alone[name])
-        assert difference < 1e-5, name
+    for kind in KINDS:
+        alone = parameters(tmp_path / "off" / kind)
+        for working_set in ("on", "off"):
+            cluster = parameters(tmp_path / "ps=2,workers=1" / working_set / kind)
+            assert alone.keys() == cluster.keys()
+            for name in alone:
+                difference = np.linalg.norm(cluster[name] - alone[name]) / np.linalg.norm(alone[name])
+                assert difference < 1e-5, (kind, working_set, name)
+
+
+def parameters(folder):
+    return {p.stem: np.load(p) for p in checkpoint.newest(folder / "checkpoints").glob("*.npy")}
 
 
 LOSE = """

@@ -18,16 +18,18 @@ from trainer.config import OptimizerConfig
 from trainer.layers.flat import FlatWeights
 from trainer.layers.tables import EmbeddingTable, normal
 from trainer.step import Step
+from trainer.working_set import WorkingSet
 
 STEPS, UNROLLED, BATCH, ROWS, WIDTH = 50, 5, 16, 101, 4
 
 
 def train(kinds: list[str], runtime: strategy.Runtime) -> dict[str, list[float]]:
-    return {kind: trajectory(kind, runtime) for kind in kinds}
+    modes = {"off": False} if runtime.ps_devices == [None] else {"off": False, "on": True}
+    return {f"{kind} {mode}": trajectory(kind, runtime, local) for kind in kinds for mode, local in modes.items()}
 
 
-def trajectory(kind: str, runtime: strategy.Runtime) -> list[float]:
-    """The 50 losses, then the table and the dense weights."""
+def trajectory(kind: str, runtime: strategy.Runtime, local: bool) -> list[float]:
+    """The 50 losses, then the table and the dense weights; ``local`` is with a working set."""
     tf_keras.utils.set_random_seed(1)
     model = tf_keras.Sequential(
         [tf_keras.layers.Dense(300, activation="relu"), tf_keras.layers.Dense(300), tf_keras.layers.Dense(1)]
@@ -42,9 +44,11 @@ def trajectory(kind: str, runtime: strategy.Runtime) -> list[float]:
 
     @tf.function(input_signature=[tf.TensorSpec((UNROLLED, BATCH, 3), tf.int64), tf.TensorSpec((), tf.int64)])
     def steps(ids, first):
-        losses = []
+        losses, working = [], None
+        if local:
+            working = WorkingSet({table: tf.reshape(ids, (-1,))}, dense, optimizer, runtime.workers)
         for k in range(UNROLLED):
-            with Step(first + k, dense) as step:
+            with Step(first + k, dense, working) as step:
                 _, rows, (places,) = step.rows(table, ids[k])
                 with step.weights(dense):
                     score = model(tf.reshape(tf.gather(rows, places), (BATCH, 3 * WIDTH)))[:, 0]
@@ -52,6 +56,8 @@ def trajectory(kind: str, runtime: strategy.Runtime) -> list[float]:
                 loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(label, score))
             step.update(loss, optimizer)
             losses.append(loss)
+        if working:
+            working.push()
         return tf.stack(losses)
 
     ids = np.random.default_rng(0).integers(0, ROWS, (STEPS // UNROLLED, UNROLLED, BATCH, 3))
