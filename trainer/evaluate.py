@@ -53,9 +53,8 @@ def compare(a: Path, b: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, 
         raise ValueError(f"{a} and {b} were not evaluated on the same users and targets")
     left = metrics.per_user(one.above, one.tied, evaluate.cutoffs)
     right = metrics.per_user(two.above, two.tied, evaluate.cutoffs)
-    tests = {
-        name: dataclasses.asdict(statistics.paired(left[name], right[name], evaluate.bootstrap)) for name in left
-    }
+    found = statistics.paired(left, right, evaluate.bootstrap)
+    tests = {name: dataclasses.asdict(comparison) for name, comparison in found.items()}
     result = {"a": a.name, "b": b.name, "users": len(one.user), "b_minus_a": tests}
     scratch = out.with_suffix(".writing")
     scratch.write_text(json.dumps(result, indent=1))
@@ -71,10 +70,8 @@ def _write(
         for split in ("valid", "test"):
             found = rank(held_out(data, split, length, evaluate.batch), score)
             values = metrics.per_user(found.above, found.tied, evaluate.cutoffs)
-            result[split] = {
-                name: dataclasses.asdict(statistics.interval(value, evaluate.bootstrap))
-                for name, value in values.items()
-            }
+            intervals = statistics.intervals(values, evaluate.bootstrap)
+            result[split] = {name: dataclasses.asdict(interval) for name, interval in intervals.items()}
             result[split]["users"] = len(found.user)
         pq.write_table(found.table(), folder / "per_user.parquet")
         (folder / "metrics.json").write_text(json.dumps(result, indent=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,11 @@ class Interval:
     high: float
 
 
-def interval(values: np.ndarray, resamples: int, seed: int = 0) -> Interval:
-    """The mean of ``values`` (U,), its interval by resampling users with replacement (percentile bootstrap)."""
-    low, high = _percentiles(values, resamples, seed)
-    return Interval(float(values.mean()), low, high)
+def intervals(metrics: Mapping[str, np.ndarray], resamples: int, seed: int = 0) -> dict[str, Interval]:
+    """The mean of each metric's values (U,), with its interval by resampling users with replacement (percentile
+    bootstrap). All metrics see the same resamples."""
+    bounds = _percentiles(metrics, resamples, seed)
+    return {name: Interval(float(values.mean()), *bounds[name]) for name, values in metrics.items()}
 
 
 @dataclass(frozen=True)
@@ -33,33 +35,46 @@ class Comparison:
     p_value: float
 
 
-def paired(a: np.ndarray, b: np.ndarray, resamples: int, seed: int = 0) -> Comparison:
-    """Compares two models' values (U,) on the same users.
+def paired(
+    a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], resamples: int, seed: int = 0
+) -> dict[str, Comparison]:
+    """Compares two models' values (U,) of each metric on the same users.
 
     The p value is of a sign-flip permutation test: under the null a user's difference is as likely to have either
     sign.
 
     Raises:
-      ValueError: the two do not have the same users.
+      ValueError: the two do not have the same metrics of the same users.
     """
-    if a.shape != b.shape:
-        raise ValueError(f"a paired test needs the same users on both sides, got {a.shape} and {b.shape}")
-    difference = b - a
-    low, high = _percentiles(difference, resamples, seed)
-    if not difference.any():
-        return Comparison(0.0, low, high, 1.0)
-    moved = difference[difference != 0]  # a zero has no sign to flip
+    shapes = [{name: values.shape for name, values in side.items()} for side in (a, b)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"a paired test needs the same users on both sides, got {shapes[0]} and {shapes[1]}")
+    differences = {name: b[name] - a[name] for name in a}
+    bounds = _percentiles(differences, resamples, seed)
+    return {
+        name: Comparison(float(values.mean()), *bounds[name], _sign_flip(values, resamples, seed))
+        for name, values in differences.items()
+    }
+
+
+def _sign_flip(differences: np.ndarray, resamples: int, seed: int) -> float:
+    moved = differences[differences != 0]  # a zero has no sign to flip
+    if not len(moved):
+        return 1.0
     test = stats.permutation_test(
         (moved,), np.mean, permutation_type="samples", vectorized=True, n_resamples=max(resamples, 1000),
         batch=100, rng=np.random.default_rng(seed),
     )
-    return Comparison(float(difference.mean()), low, high, float(test.pvalue))
+    return float(test.pvalue)
 
 
-def _percentiles(values: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
+def _percentiles(
+    metrics: Mapping[str, np.ndarray], resamples: int, seed: int
+) -> dict[str, tuple[float, float]]:
     random = np.random.default_rng(seed)
+    values = np.stack(list(metrics.values()), axis=1)  # (U, metrics)
     share = np.full(len(values), 1.0 / len(values))
     # A resample is the number of times each user is drawn: one draw of a multinomial.
     means = [random.multinomial(len(values), share) @ values / len(values) for _ in range(resamples)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(metrics)}
