@@ -10,7 +10,7 @@ from trainer.cluster.launcher import ClusterSize
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """SASRec (Kang & McAuley 2018), which has ``feed_forward`` 1 and ``activation`` relu."""
+    """SASRec (Kang & McAuley 2018)."""
 
     kind: str = "sasrec"
     d: int = 64
@@ -18,9 +18,10 @@ class ModelConfig:
     heads: int = 1
     max_length: int = 50  # L
     dropout: float = 0.5
-    feed_forward: int = 4  # width inside the feed-forward layers, in multiples of d
-    activation: str = "gelu"  # gelu | relu
-    item_stddev: float = 0.05  # of the item table's initial values
+    feed_forward: int = 1  # width inside the feed-forward layers, in multiples of d
+    activation: str = "relu"  # gelu | relu
+    norm: str = "query"  # query | pre: what a block normalises, see trainer.layers.attention
+    item_stddev: float = 0.0  # of the item table's initial values; 0 is Glorot's, √(2 / (items + d))
     knowledge: str = ""  # "item_text": add a projection of the item-text vectors; "" is ids only
     knowledge_width: int = 128  # the vectors are cut to this many principal components
 
@@ -31,7 +32,8 @@ class ModelConfig:
         require(self.d % self.heads == 0, "heads", f"must divide d ({self.d})", self.heads)
         require(0 <= self.dropout < 1, "dropout", "must be at least 0 and below 1", self.dropout)
         one_of("activation", self.activation, ("gelu", "relu"))
-        above("item_stddev", self.item_stddev, 0)
+        one_of("norm", self.norm, ("query", "pre"))
+        at_least("item_stddev", self.item_stddev, 0)
         one_of("knowledge", self.knowledge, ("", "item_text"))
 
 

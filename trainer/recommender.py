@@ -58,7 +58,8 @@ class Recommender:
         self.model = MODELS[config.kind](config)
         self.model.build((None, config.max_length, config.d), None if knowledge is None else knowledge.shape[1])
         self.dense = FlatWeights(self.model, devices)
-        self.items = EmbeddingTable("item", size, config.d, normal(config.item_stddev), seed, devices)
+        stddev = config.item_stddev or (2.0 / (size + config.d)) ** 0.5
+        self.items = EmbeddingTable("item", size, config.d, normal(stddev), seed, devices)
         self.knowledge: EmbeddingTable | None = None
         if knowledge is not None:
             width = knowledge.shape[1]

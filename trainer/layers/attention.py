@@ -30,9 +30,15 @@ class CausalAttention(tf_keras.layers.Layer):
             dense.build(shape)
         super().build(shape)
 
-    def call(self, x: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
-        """x (b, l, d), mask (b, l) true at real items -> (b, l, d); dropout where a seed is given."""
-        q, k, v = (self._split(dense(x)) for dense in (self.query, self.key, self.value))  # (b, heads, l, d/heads)
+    def call(
+        self, x: tf.Tensor, values: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Queries of x (b, l, d) over keys and values of ``values`` (b, l, d) -> (b, l, d).
+
+        mask (b, l) is true at real items; dropout where a seed is given.
+        """
+        parts = ((self.query, x), (self.key, values), (self.value, values))
+        q, k, v = (self._split(dense(part)) for dense, part in parts)  # (b, heads, l, d/heads)
         scores = tf.matmul(q, k, transpose_b=True) * float(q.shape[-1]) ** -0.5  # (b, heads, l, l)
         place = tf.range(tf.shape(x)[1])
         visible = (place[None, :] <= place[:, None])[None] & mask[:, None, :]  # (b, l, l)
@@ -52,7 +58,13 @@ class CausalAttention(tf_keras.layers.Layer):
 
 
 class TransformerBlock(tf_keras.layers.Layer):
-    """x + attention(norm(x)), then x + feed-forward(norm(x)), with dropout on both branches.
+    """Attention and a feed-forward layer, each with a residual, and dropout on the way.
+
+    ``norm`` says what is normalised:
+
+    - "query", as Kang & McAuley's own code has it: a = x + attention(norm(x) over x), then n + feed-forward(n)
+      with n = norm(a). Keys and values stay as they are, and the second residual is of what was normalised.
+    - "pre", as their paper's text has it: x + attention(norm(x)), then x + feed-forward(norm(x)).
 
     Args:
       d: width. heads: of the attention. hidden: width inside the feed-forward. rate: dropout. activation: of
@@ -60,10 +72,18 @@ class TransformerBlock(tf_keras.layers.Layer):
     """
 
     def __init__(
-        self, d: int, heads: int, hidden: int, rate: float, activation: str = "gelu", **kwargs: object
+        self,
+        d: int,
+        heads: int,
+        hidden: int,
+        rate: float,
+        activation: str = "relu",
+        norm: str = "query",
+        **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
-        self.d, self.heads, self.hidden, self.rate, self.activation = d, heads, hidden, rate, activation
+        self.d, self.heads, self.hidden, self.rate = d, heads, hidden, rate
+        self.activation, self.norm = activation, norm
         self.attention = CausalAttention(d, heads, rate, name="attention")
         self.norms = [tf_keras.layers.LayerNormalization(epsilon=1e-8) for _ in range(2)]
         self.up = tf_keras.layers.Dense(hidden, activation=activation)
@@ -80,10 +100,16 @@ class TransformerBlock(tf_keras.layers.Layer):
     def call(self, x: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """x (b, l, d), mask (b, l) -> (b, l, d)."""
         seeds = [None] * 4 if seed is None else tf.unstack(tf.random.split(seed, 4))
-        x += dropout(self.attention(self.norms[0](x), mask, seeds[0]), self.rate, seeds[1])
-        inner = dropout(self.up(self.norms[1](x)), self.rate, seeds[2])
-        return x + dropout(self.down(inner), self.rate, seeds[3])
+        normed = self.norms[0](x)
+        if self.norm == "query":
+            x = self.norms[1](x + self.attention(normed, x, mask, seeds[0]))
+            return x + self._feed_forward(x, *seeds[2:])
+        x += dropout(self.attention(normed, normed, mask, seeds[0]), self.rate, seeds[1])
+        return x + self._feed_forward(self.norms[1](x), *seeds[2:])
+
+    def _feed_forward(self, x: tf.Tensor, inner: tf.Tensor | None, outer: tf.Tensor | None) -> tf.Tensor:
+        return dropout(self.down(dropout(self.up(x), self.rate, inner)), self.rate, outer)
 
     def get_config(self) -> dict[str, object]:
-        names = ("d", "heads", "hidden", "rate", "activation")
+        names = ("d", "heads", "hidden", "rate", "activation", "norm")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -29,6 +29,7 @@ class SASRec(tf_keras.Model):
                 config.feed_forward * config.d,
                 config.dropout,
                 config.activation,
+                config.norm,
                 name=f"block_{i}",
             )
             for i in range(config.blocks)
@@ -39,7 +40,7 @@ class SASRec(tf_keras.Model):
     def build(self, shape: tuple[int | None, int | None, int], knowledge_width: int | None = None) -> None:
         """Makes the weights; ``knowledge_width`` is D where the items have knowledge vectors."""
         d = self.config.d
-        self.position = self.add_weight("position", (self.config.max_length, d), initializer="truncated_normal")
+        self.position = self.add_weight("position", (self.config.max_length, d), initializer="glorot_normal")
         for block in self.blocks:
             block.build((*shape[:-1], d))
         self.norm.build((*shape[:-1], d))
