@@ -26,7 +26,7 @@ from benchmarks._recbole import RecBole, environment
 from trainer.config import LossConfig, ModelConfig, OptimizerConfig, TrainConfig
 
 CONFIG = Path(__file__).parents[1] / "configs" / "beauty_sasrec.yaml"
-MODEL = ModelConfig(d=64, blocks=2, heads=1, max_length=50, dropout=0.5)
+MODEL = ModelConfig(d=64, blocks=2, heads=1, max_length=50, dropout=0.6)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
