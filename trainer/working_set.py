@@ -121,7 +121,7 @@ class LocalTable:
     def _pull(self, slot: str) -> LocalVariable:
         value = self.table.whole(slot) if self._split is None else self.table.gather(self._split, slot=slot)
         self._pulled[slot] = value
-        return LocalVariable(f"{self.table.name}/{slot}", (None, self.width), value)
+        return LocalVariable(f"{self.table.name}/{slot}", (None, value.shape[1]), value)
 
     def _cut(self, values: tf.Tensor) -> tuple[list[tf.Tensor | None], list[tf.Tensor]]:
         """Values of the rows here -> ids within each shard (None for all) and their values."""

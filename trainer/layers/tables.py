@@ -96,14 +96,14 @@ class EmbeddingTable:
                 shards.append(tf.Variable(tf.zeros(shape), trainable=False, name=f"{name}_{k}"))
         return shards
 
-    def add_slot(self, name: str, initial: float) -> None:
-        """Gives the optimizer a variable of the table's shape beside every shard."""
+    def add_slot(self, name: str, initial: float, width: int | None = None) -> None:
+        """Gives the optimizer a variable of as many rows beside every shard; ``width`` is the table's unless given."""
         if name in self.slots:
             raise ValueError(f"table {self.name!r} already has a slot {name!r}")
         self.slots[name] = []
         for k, (device, shard) in enumerate(zip(self.devices, self.shards, strict=True)):
             with tf.device(device):
-                value = tf.fill(tf.shape(shard), tf.constant(initial, tf.float32))
+                value = tf.fill((shard.shape[0], width or self.width), tf.constant(initial, tf.float32))
                 self.slots[name].append(tf.Variable(value, trainable=False, name=f"{self.name}_{name}_{k}"))
 
     def split(self, ids: tf.Tensor) -> Split:
@@ -133,12 +133,12 @@ class EmbeddingTable:
         return self.gather(self.split(ids))
 
     def join(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Shards' values -> the logical matrix (rows, width)."""
+        """Shards' values, of the table or of a slot -> the logical matrix (rows, width)."""
         if len(parts) == 1:
             return parts[0]
         longest = parts[0].shape[0]
         padded = [tf.pad(p, ((0, longest - p.shape[0]), (0, 0))) for p in parts]
-        return tf.reshape(tf.stack(padded, axis=1), (-1, self.width))[: self.rows]
+        return tf.reshape(tf.stack(padded, axis=1), (-1, parts[0].shape[1]))[: self.rows]
 
     def whole(self, slot: str = "") -> tf.Tensor:
         """The logical matrix (rows, width), of the table or of a slot."""
@@ -165,7 +165,7 @@ class EmbeddingTable:
         n = len(variables)
         for first in range(0, self.rows, BLOCK_ROWS):
             stop = min(first + BLOCK_ROWS, self.rows)
-            block = np.empty((stop - first, self.width), np.float32)
+            block = np.empty((stop - first, variables[0].shape[1]), np.float32)
             for k, variable in enumerate(variables):
                 offset = (k - first) % n
                 start = (first + offset) // n

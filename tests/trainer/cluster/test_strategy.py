@@ -11,7 +11,7 @@ import tensorflow as tf
 from trainer import checkpoint
 from trainer.cluster import strategy
 
-KINDS = ["sgd", "adagrad", "adam", "lazy_adam"]
+KINDS = ["sgd", "adagrad", "rowwise_adagrad", "ftrl", "adam", "lazy_adam"]
 
 
 def python(repository, *arguments):
@@ -65,7 +65,7 @@ with ExitStack() as stack:
         servers = stack.enter_context(LocalCluster(ClusterSize.parse(cluster), out / "logs"))
         runtime = strategy.connect(servers.tf_config)
     for working_set in ("on", "off") if cluster else ("off",):
-        for kind in ("sgd", "adagrad", "adam", "lazy_adam"):
+        for kind in ("sgd", "adagrad", "rowwise_adagrad", "ftrl", "adam", "lazy_adam"):
             config = TrainConfig(
                 batch=4, epochs=5, steps_per_schedule=5, loss=LossConfig(loss, negatives=5), model=model,
                 optimizer=OptimizerConfig(kind, 0.01), working_set=working_set, average=0.5,

@@ -38,9 +38,7 @@ def trajectory(kind: str, runtime: strategy.Runtime, local: bool) -> list[float]
     dense = FlatWeights(model, runtime.ps_devices)
     table = EmbeddingTable("item", ROWS, WIDTH, normal(0.1), 1, runtime.ps_devices)
     optimizer = optimizers.build(OptimizerConfig(kind, learning_rate=0.01))
-    for name, initial in optimizer.slots.items():
-        table.add_slot(name, initial)
-        dense.add_slot(name, initial)
+    optimizer.add_slots([table], dense)
 
     @tf.function(input_signature=[tf.TensorSpec((UNROLLED, BATCH, 3), tf.int64), tf.TensorSpec((), tf.int64)])
     def steps(ids, first):
