@@ -68,6 +68,8 @@ class TrainConfig:
     steps_per_schedule: int = 10  # steps unrolled in one remote call
     working_set: str = "auto"  # on: a worker pulls what a remote call touches, trains on that, pushes the moves;
     # off: it reads and updates the servers at every step; auto: on with one worker, where both give the same model
+    wire: str = "float32"  # between workers and servers; bfloat16: parameters and gradients travel rounded
+    prefetch: bool = False  # the next step's rows are read before this step's update; with working_set off
     validate_every: int = 1  # epochs
     patience: int = 10  # validations without a better NDCG@10 before stopping; 0 never stops
     checkpoint_every: int = 1  # epochs
@@ -83,6 +85,10 @@ class TrainConfig:
         for name in (*counts, "keep_checkpoints"):
             at_least(name, getattr(self, name), 1)
         one_of("working_set", self.working_set, ("auto", "on", "off"))
+        one_of("wire", self.wire, ("float32", "bfloat16"))
+        if self.prefetch:
+            require(self.working_set == "off", "working_set", "must be 'off' with prefetch", self.working_set)
+            require(self.loss.kind != "softmax", "loss.kind", "must read some rows with prefetch", self.loss.kind)
         at_least("patience", self.patience, 0)
         require(0 <= self.average < 1, "average", "must be at least 0 and below 1", self.average)
         if self.cluster:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from trainer import wire as wires
+
 Initializer = Callable[[int, int, tuple[int, int]], tf.Tensor]
 """(seed, first row, (rows, width)) -> the initial values of those rows."""
 
@@ -118,14 +120,22 @@ class EmbeddingTable:
         )
 
     def gather(
-        self, split: Split, known: Mapping[int, tf.Tensor] = MappingProxyType({}), slot: str = ""
+        self,
+        split: Split,
+        known: Mapping[int, tf.Tensor] = MappingProxyType({}),
+        slot: str = "",
+        wire: tf.DType = tf.float32,
     ) -> tf.Tensor:
         """Rows (u, width) of the ids that were split, of the table or of a slot: one gather a shard, run there.
 
-        ``known`` holds what was already read, by shard.
+        ``known`` holds what was already read, by shard; ``wire`` is the type in which the others travel.
         """
-        shards = self.slots[slot] if slot else self.shards
-        rows = [known[k] if k in known else tf.gather(shard, split.local[k]) for k, shard in enumerate(shards)]
+        rows = []
+        for k, shard in enumerate(self.slots[slot] if slot else self.shards):
+            if k in known:
+                rows.append(known[k])
+            else:
+                rows.append(wires.to_worker(tf.gather(shard, split.local[k]), self.devices[k], wire))
         return rows[0] if len(rows) == 1 else tf.dynamic_stitch(split.places, rows)
 
     def lookup(self, ids: tf.Tensor) -> tf.Tensor:
@@ -140,9 +150,10 @@ class EmbeddingTable:
         padded = [tf.pad(p, ((0, longest - p.shape[0]), (0, 0))) for p in parts]
         return tf.reshape(tf.stack(padded, axis=1), (-1, parts[0].shape[1]))[: self.rows]
 
-    def whole(self, slot: str = "") -> tf.Tensor:
-        """The logical matrix (rows, width), of the table or of a slot."""
-        return self.join([tf.identity(s) for s in (self.slots[slot] if slot else self.shards)])
+    def whole(self, slot: str = "", wire: tf.DType = tf.float32) -> tf.Tensor:
+        """The logical matrix (rows, width), of the table or of a slot; ``wire`` is the type in which it travels."""
+        shards = self.slots[slot] if slot else self.shards
+        return self.join([wires.to_worker(s, d, wire) for s, d in zip(shards, self.devices, strict=True)])
 
     def assign(self, matrix: np.ndarray) -> None:
         """Sets every row from ``matrix`` (rows, width)."""

@@ -28,7 +28,7 @@ def trajectories(repository, tmp_path_factory):
     found = {}
     for size in ("", "ps=2,workers=1"):
         process = python(repository, script, ",".join(KINDS), size, tmp_path_factory.mktemp("logs"))
-        out, error = process.communicate(timeout=300)
+        out, error = process.communicate(timeout=900)
         assert process.returncode == 0, error[-3000:]
         found[size] = json.loads(out.splitlines()[-1])
     return found
@@ -43,6 +43,26 @@ def test_a_cluster_takes_the_same_path_as_one_process(trajectories, kind, workin
     difference = np.linalg.norm(cluster - alone) / np.linalg.norm(alone)
     assert difference < 1e-5
     np.testing.assert_allclose(cluster[:50], alone[:50], rtol=1e-5)
+
+
+def test_reading_ahead_takes_a_path_of_its_own_and_the_same_one_everywhere(trajectories):
+    exact = np.array(trajectories[""]["adagrad off"])
+    alone = np.array(trajectories[""]["adagrad ahead"])
+    cluster = np.array(trajectories["ps=2,workers=1"]["adagrad ahead"])
+    apart = np.linalg.norm(alone - exact)
+    assert apart / np.linalg.norm(exact) > 1e-5
+    assert np.linalg.norm(cluster - alone) < apart / 10
+
+
+@pytest.mark.parametrize("mode", ["off", "on", "ahead"])
+def test_rounding_on_the_wire_keeps_near_the_path(trajectories, mode):
+    """Only on a cluster: in one process nothing travels, so nothing is rounded."""
+    same = "ahead" if mode == "ahead" else "off"
+    alone = np.array(trajectories[""][f"adagrad {same}"])
+    np.testing.assert_array_equal(trajectories[""][f"adagrad {same} bfloat16"], alone)
+    cluster = np.array(trajectories["ps=2,workers=1"][f"adagrad {mode} bfloat16"])
+    difference = np.linalg.norm(cluster - alone) / np.linalg.norm(alone)
+    assert 1e-5 < difference < 2**-7
 
 
 TRAIN = """
