@@ -8,7 +8,7 @@ gradients and the step's number cross to a server.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -31,13 +31,14 @@ class Optimizer:
     every_row = False
     """A table's rows move at every step, read or not."""
 
-    def add_slots(self, tables: Iterable[EmbeddingTable], dense: FlatWeights) -> None:
-        """Makes the slots beside ``dense`` and every table that is trainable."""
+    def add_slots(self, tables: Sequence[EmbeddingTable], *dense: FlatWeights) -> None:
+        """Makes the slots beside every table that is trainable and all of ``dense``."""
         for name, initial in self.slots.items():
             for table in tables:
                 if table.trainable:
                     table.add_slot(name, initial, 1 if name in self.per_row else table.width)
-            dense.add_slot(name, initial)
+            for flat in dense:
+                flat.add_slot(name, initial)
 
     def dense(
         self, variable: tf.Variable, slots: Slots, gradient: tf.Tensor, step: tf.Tensor
@@ -142,13 +143,13 @@ class FTRL(Optimizer):
     def __init__(self, learning_rate: float, l1: float, l2: float) -> None:
         self.learning_rate, self.l1, self.l2 = learning_rate, l1, l2
 
-    def add_slots(self, tables, dense):
-        tables = list(tables)
-        super().add_slots(tables, dense)
+    def add_slots(self, tables, *dense):
+        super().add_slots(tables, *dense)
         for table in tables:
             if table.trainable:
                 self._set_out(table.shards, table.slots["linear"])
-        self._set_out(dense.variables, dense.slots["linear"])
+        for flat in dense:
+            self._set_out(flat.variables, flat.slots["linear"])
 
     def dense(self, variable, slots, gradient, step):
         with tf.device(variable.device):
@@ -167,7 +168,7 @@ class FTRL(Optimizer):
             "use_locking": True,
         }  # fmt: skip
 
-    def _set_out(self, variables: Iterable[tf.Variable], linears: Iterable[tf.Variable]) -> None:
+    def _set_out(self, variables: Sequence[tf.Variable], linears: Sequence[tf.Variable]) -> None:
         scale = -(self.slots["accumulator"] ** 0.5) / self.learning_rate
         for variable, linear in zip(variables, linears, strict=True):
             with tf.device(variable.device):

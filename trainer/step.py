@@ -70,7 +70,7 @@ class Step:
         """
         table = self._table(table)
         flat = tf.concat([tf.reshape(i, (-1,)) for i in ids], axis=0)
-        unique, places = tf.unique(flat)
+        unique, places = self.distinct(flat)
         split = table.split(unique)
         if self._parcel is None and self._dense is not None and table.trainable:
             self._parcel = _Parcel.between(table, self._dense, self._wire)
@@ -85,6 +85,10 @@ class Step:
             self._sparse.append((table, split, rows))
         parts = tf.split(places, [tf.size(i) for i in ids], num=len(ids))
         return unique, rows, [tf.reshape(p, tf.shape(i)) for p, i in zip(parts, ids, strict=True)]
+
+    def distinct(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """ids (n,) -> the rows to read (u,), and for each id its place among them (n,)."""
+        return tf.unique(ids)
 
     def whole(self, table: EmbeddingTable) -> tf.Tensor:
         """Reads the whole table: (rows, width)."""
