@@ -35,7 +35,8 @@ def save(folder: Path, tables: list[EmbeddingTable], flat: FlatWeights, state: d
     scratch.mkdir(parents=True)
     for table in tables:
         for name, variables in _arrays(table).items():
-            file = np.lib.format.open_memmap(scratch / f"{name}.npy", "w+", np.float32, (table.rows, table.width))
+            shape = (table.rows, variables[0].shape[1])
+            file = np.lib.format.open_memmap(scratch / f"{name}.npy", "w+", np.float32, shape)
             for first, values in table.blocks(variables):
                 file[first : first + len(values)] = values
             file.flush()
@@ -78,7 +79,7 @@ def restore(checkpoint: Path, tables: list[EmbeddingTable], flat: FlatWeights) -
         raise CheckpointError(f"{checkpoint}: the checkpoint has {sorted(unexpected)}, which the model has not")
     for table in tables:
         for name, variables in _arrays(table).items():
-            values = _open(there[name], (table.rows, table.width))
+            values = _open(there[name], (table.rows, variables[0].shape[1]))
             table.load(variables, lambda start, stop, values=values: values[start:stop])
     for name, variables in _vectors(flat).items():
         flat.load(variables, _open(there[name], (flat.size,)))

@@ -49,12 +49,17 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    kind: str = "adam"  # sgd | adagrad | adam | lazy_adam
+    kind: str = "adam"  # sgd | adagrad | rowwise_adagrad | ftrl | adam | lazy_adam
     learning_rate: float = 1e-3
+    l1: float = 0.0  # of ftrl: the penalty is l1 |w| + l2 w²
+    l2: float = 0.0
 
     def __post_init__(self) -> None:
-        one_of("kind", self.kind, ("sgd", "adagrad", "adam", "lazy_adam"))
+        one_of("kind", self.kind, ("sgd", "adagrad", "rowwise_adagrad", "ftrl", "adam", "lazy_adam"))
         above("learning_rate", self.learning_rate, 0)
+        for name, value in (("l1", self.l1), ("l2", self.l2)):
+            at_least(name, value, 0)
+            require(self.kind == "ftrl" or not value, name, f"must be 0 with kind {self.kind!r}", value)
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class TrainConfig:
     steps_per_schedule: int = 10  # steps unrolled in one remote call
     working_set: str = "auto"  # on: a worker pulls what a remote call touches, trains on that, pushes the moves;
     # off: it reads and updates the servers at every step; auto: on with one worker, where both give the same model
+    wire: str = "float32"  # between workers and servers; bfloat16: parameters and gradients travel rounded
+    prefetch: bool = False  # the next step's rows are read before this step's update; with working_set off
     validate_every: int = 1  # epochs
     patience: int = 10  # validations without a better NDCG@10 before stopping; 0 never stops
     checkpoint_every: int = 1  # epochs
@@ -80,6 +87,10 @@ class TrainConfig:
         for name in (*counts, "keep_checkpoints"):
             at_least(name, getattr(self, name), 1)
         one_of("working_set", self.working_set, ("auto", "on", "off"))
+        one_of("wire", self.wire, ("float32", "bfloat16"))
+        if self.prefetch:
+            require(self.working_set == "off", "working_set", "must be 'off' with prefetch", self.working_set)
+            require(self.loss.kind != "softmax", "loss.kind", "must read some rows with prefetch", self.loss.kind)
         at_least("patience", self.patience, 0)
         require(0 <= self.average < 1, "average", "must be at least 0 and below 1", self.average)
         if self.cluster:

@@ -17,6 +17,7 @@ from trainer.cluster.work_queue import WorkQueue, WorkUnit
 from trainer.config import TrainConfig
 from trainer.input import Examples, held_out, read_records, target_counts, training_windows
 from trainer.ranking import Scorer, rank
+from trainer.read_ahead import read_ahead
 from trainer.recommender import Batch, Recommender
 from trainer.sampling import Popularity
 from trainer.step import Step
@@ -140,6 +141,7 @@ class Trainer:
             return self._functions[steps]
         length, batch = self.config.model.max_length, self.config.batch
         recommender, loss_config = self.recommender, self.config.loss
+        wire, prefetch = tf.as_dtype(self.config.wire), self.config.prefetch
 
         @tf.function(
             input_signature=[
@@ -166,16 +168,27 @@ class Trainer:
             working = None
             if self.local:
                 touched = recommender.touched(batches, loss_config)
-                working = WorkingSet(touched, recommender.dense, self.optimizer, self.runtime.workers)
+                working = WorkingSet(touched, recommender.dense, self.optimizer, self.runtime.workers, wire)
 
-            @tf.function
-            def one(index, *batch):
-                with Step(index, recommender.dense, working) as step:
-                    loss, count = recommender.loss(step, Batch(*batch), loss_config, self.popularity)
+            def rows_of(k):
+                return read_ahead(recommender.touched([batches[k]], loss_config), wire)
+
+            def one(index, ahead, *parts):
+                with Step(index, recommender.dense, working, wire, ahead) as step:
+                    loss, count = recommender.loss(step, Batch(*parts), loss_config, self.popularity)
                 step.update(loss, self.optimizer)
                 return loss, count
 
-            done = [one(first + k, *batch) for k, batch in enumerate(batches)]
+            if prefetch:
+                done, ahead = [], rows_of(0)
+                for k in range(steps):
+                    # Asked for before the step's update; the step, traced in place, does not wait for the answer.
+                    following = rows_of(k + 1) if k + 1 < steps else {}
+                    done.append(one(first + k, ahead, *batches[k]))
+                    ahead = following
+            else:
+                step_function = tf.function(one)
+                done = [step_function(first + k, None, *batches[k]) for k in range(steps)]
             if working is not None:
                 working.push()
             return tf.stack([loss for loss, _ in done]), tf.stack([count for _, count in done])

@@ -8,9 +8,13 @@ gradients and the step's number cross to a server.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from trainer.config import OptimizerConfig
+from trainer.layers.flat import FlatWeights
+from trainer.layers.tables import EmbeddingTable
 
 Slots = dict[str, tf.Variable]
 
@@ -22,8 +26,19 @@ class Optimizer:
     """Name and initial value of each variable kept beside a parameter."""
     averages: tuple[str, ...] = ()
     """Those of them that are moving averages; the others are sums."""
+    per_row: tuple[str, ...] = ()
+    """Those of them that hold one value a row beside a table, (rows, 1); beside dense weights they have their shape."""
     every_row = False
     """A table's rows move at every step, read or not."""
+
+    def add_slots(self, tables: Sequence[EmbeddingTable], *dense: FlatWeights) -> None:
+        """Makes the slots beside every table that is trainable and all of ``dense``."""
+        for name, initial in self.slots.items():
+            for table in tables:
+                if table.trainable:
+                    table.add_slot(name, initial, 1 if name in self.per_row else table.width)
+            for flat in dense:
+                flat.add_slot(name, initial)
 
     def dense(
         self, variable: tf.Variable, slots: Slots, gradient: tf.Tensor, step: tf.Tensor
@@ -80,6 +95,86 @@ class Adagrad(Optimizer):
             )  # fmt: skip
 
 
+class RowwiseAdagrad(Adagrad):
+    """Adagrad with one accumulator a row: a ← a + mean(g²) over the row, w ← w − η g / (√a + ε).
+
+    As FBGEMM's EXACT_ROWWISE_ADAGRAD (Mudigere et al., ISCA 2022), but a starts where Adagrad's does. A table
+    of width d then keeps 1 / d of Adagrad's slots. Dense weights get plain Adagrad.
+    """
+
+    per_row = ("accumulator",)
+
+    def dense(self, variable, slots, gradient, step):
+        if slots["accumulator"].shape == variable.shape:
+            return super().dense(variable, slots, gradient, step)
+        with tf.device(variable.device):
+            mean = tf.reduce_mean(tf.square(gradient), axis=1, keepdims=True)
+            accumulator = tf.convert_to_tensor(slots["accumulator"]) + mean
+            update = self.learning_rate * gradient / (tf.sqrt(accumulator) + self.epsilon)
+            return tf.group(
+                tf.raw_ops.AssignAddVariableOp(resource=slots["accumulator"].handle, value=mean),
+                tf.raw_ops.AssignSubVariableOp(resource=variable.handle, value=update),
+            )
+
+    def rows(self, variable, slots, ids, gradient, step):
+        with tf.device(variable.device):
+            mean = tf.reduce_mean(tf.square(gradient), axis=1, keepdims=True)  # (u, 1)
+            accumulator = tf.gather(slots["accumulator"], ids) + mean
+            update = self.learning_rate * gradient / (tf.sqrt(accumulator) + self.epsilon)
+            return tf.group(
+                tf.raw_ops.ResourceScatterAdd(resource=slots["accumulator"].handle, indices=ids, updates=mean),
+                tf.raw_ops.ResourceScatterSub(resource=variable.handle, indices=ids, updates=update),
+            )
+
+
+class FTRL(Optimizer):
+    """FTRL-Proximal (McMahan et al., KDD 2013, algorithm 1, with β = 0), per coordinate:
+
+        σ = (√(a + g²) − √a) / η,  z ← z + g − σ w,  a ← a + g²
+        w ← 0 where |z| ≤ λ₁, else −(z − sign(z) λ₁) / (√a / η + 2 λ₂)
+
+    The penalty is λ₁ |w| + λ₂ w², so λ₂ is half the paper's. z starts at −w √a / η, not at 0: a's first value counts
+    as a step that was taken at the initial weights, which the first update would else all but forget. Without penalties
+    the path is then Adagrad's.
+    """
+
+    slots = {"accumulator": 0.1, "linear": 0.0}
+
+    def __init__(self, learning_rate: float, l1: float, l2: float) -> None:
+        self.learning_rate, self.l1, self.l2 = learning_rate, l1, l2
+
+    def add_slots(self, tables, *dense):
+        super().add_slots(tables, *dense)
+        for table in tables:
+            if table.trainable:
+                self._set_out(table.shards, table.slots["linear"])
+        for flat in dense:
+            self._set_out(flat.variables, flat.slots["linear"])
+
+    def dense(self, variable, slots, gradient, step):
+        with tf.device(variable.device):
+            return tf.raw_ops.ResourceApplyFtrlV2(grad=gradient, **self._arguments(variable, slots))
+
+    def rows(self, variable, slots, ids, gradient, step):
+        with tf.device(variable.device):
+            return tf.raw_ops.ResourceSparseApplyFtrlV2(
+                grad=gradient, indices=ids, **self._arguments(variable, slots)
+            )
+
+    def _arguments(self, variable: tf.Variable, slots: Slots) -> dict[str, object]:
+        return {
+            "var": variable.handle, "accum": slots["accumulator"].handle, "linear": slots["linear"].handle,
+            "lr": self.learning_rate, "l1": self.l1, "l2": self.l2, "l2_shrinkage": 0.0, "lr_power": -0.5,
+            "use_locking": True,
+        }  # fmt: skip
+
+    def _set_out(self, variables: Sequence[tf.Variable], linears: Sequence[tf.Variable]) -> None:
+        scale = -(self.slots["accumulator"] ** 0.5) / self.learning_rate
+        for variable, linear in zip(variables, linears, strict=True):
+            with tf.device(variable.device):
+                linear.assign(scale * variable)
+
+
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015). On a table every row moves at every step, read or not, as stock Adam does."""
 
@@ -130,9 +225,18 @@ class LazyAdam(Adam):
             )
 
 
-OPTIMIZERS = {"sgd": SGD, "adagrad": Adagrad, "adam": Adam, "lazy_adam": LazyAdam}
+OPTIMIZERS = {
+    "sgd": SGD,
+    "adagrad": Adagrad,
+    "rowwise_adagrad": RowwiseAdagrad,
+    "ftrl": FTRL,
+    "adam": Adam,
+    "lazy_adam": LazyAdam,
+}
 
 
 def build(config: OptimizerConfig) -> Optimizer:
     """The optimizer a config names."""
+    if config.kind == "ftrl":
+        return FTRL(config.learning_rate, config.l1, config.l2)
     return OPTIMIZERS[config.kind](config.learning_rate)

@@ -73,11 +73,7 @@ class Recommender:
 
     def add_slots(self, optimizer: Optimizer) -> None:
         """Makes the optimizer's variables beside every trainable parameter."""
-        for name, initial in optimizer.slots.items():
-            self.dense.add_slot(name, initial)
-            for table in self.tables:
-                if table.trainable:
-                    table.add_slot(name, initial)
+        optimizer.add_slots(self.tables, self.dense)
 
     def batch(
         self, history: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, config: LossConfig, popularity: Popularity

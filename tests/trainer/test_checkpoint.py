@@ -33,6 +33,20 @@ def test_what_is_saved_comes_back_on_another_number_of_shards(tmp_path):
     np.testing.assert_array_equal(new_flat.values(new_flat.slots["v"]), np.full(8, 3.0))
 
 
+def test_a_slot_of_one_value_a_row_comes_back_on_another_number_of_shards(tmp_path):
+    (table,), flat = parameters(shards=2)
+    table.add_slot("accumulator", 0.0, width=1)
+    values = np.arange(7, dtype=np.float32)[:, None]
+    table.load(table.slots["accumulator"], lambda start, stop: values[start:stop])
+    path = checkpoint.save(tmp_path, [table], flat, {"step": 1})
+    with pytest.raises(checkpoint.CheckpointError, match="has .'table.item.accumulator'., which the model has not"):
+        checkpoint.restore(path, *parameters())
+    (other,), other_flat = parameters(shards=3)
+    other.add_slot("accumulator", 0.0, width=1)
+    checkpoint.restore(path, [other], other_flat)
+    np.testing.assert_array_equal(other.whole("accumulator"), values)
+
+
 def test_a_missing_slot_is_an_error(tmp_path):
     path = checkpoint.save(tmp_path, *parameters(), {"step": 1})
     (path / "table.item.m.npy").unlink()

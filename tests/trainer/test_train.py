@@ -70,7 +70,7 @@ def test_a_diverged_loss_stops_with_the_setting_to_change(shop, tmp_path):
 
 
 @pytest.mark.parametrize("loss", ["sampled_softmax", "in_batch", "bce"])
-@pytest.mark.parametrize("optimizer", ["lazy_adam", "adagrad"])
+@pytest.mark.parametrize("optimizer", ["lazy_adam", "rowwise_adagrad", "ftrl"])
 def test_every_loss_falls(shop, tmp_path, loss, optimizer):
     config = TrainConfig(
         batch=16, epochs=4, model=MODEL, loss=LossConfig(kind=loss, negatives=8),
@@ -80,6 +80,23 @@ def test_every_loss_falls(shop, tmp_path, loss, optimizer):
     recommender = Recommender(MODEL, data.vocabulary.size, seed=1)
     history = Trainer(InProcess(), data, recommender, tmp_path / "ids", config).run().history
     assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_reading_ahead_changes_the_steps_of_a_unit_but_its_first(shop, tmp_path):
+    losses = {}
+    for steps in (1, 3):
+        for prefetch in (False, True):
+            config = TrainConfig(
+                batch=16, epochs=2, steps_per_schedule=steps, model=MODEL, loss=LossConfig("in_batch"),
+                optimizer=OptimizerConfig("adagrad", 0.03), working_set="off", prefetch=prefetch,
+            )  # fmt: skip
+            out = tmp_path / f"{steps}-{prefetch}"
+            train.run(shop / "examples", None, out, config)
+            history = json.loads((out / "history.json").read_text())["epochs"]
+            losses[steps, prefetch] = [entry["loss"] for entry in history]
+    assert losses[1, True] == pytest.approx(losses[1, False], rel=1e-5)
+    assert losses[3, True] != pytest.approx(losses[3, False], rel=1e-5)
+    assert losses[3, True][1] < losses[3, True][0]
 
 
 def test_knowledge_is_trained_on_saved_and_evaluated(shop, knowledge, tmp_path):

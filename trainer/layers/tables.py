@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from trainer import wire as wires
+
 Initializer = Callable[[int, int, tuple[int, int]], tf.Tensor]
 """(seed, first row, (rows, width)) -> the initial values of those rows."""
 
@@ -96,14 +98,14 @@ class EmbeddingTable:
                 shards.append(tf.Variable(tf.zeros(shape), trainable=False, name=f"{name}_{k}"))
         return shards
 
-    def add_slot(self, name: str, initial: float) -> None:
-        """Gives the optimizer a variable of the table's shape beside every shard."""
+    def add_slot(self, name: str, initial: float, width: int | None = None) -> None:
+        """Gives the optimizer a variable of as many rows beside every shard; ``width`` is the table's unless given."""
         if name in self.slots:
             raise ValueError(f"table {self.name!r} already has a slot {name!r}")
         self.slots[name] = []
         for k, (device, shard) in enumerate(zip(self.devices, self.shards, strict=True)):
             with tf.device(device):
-                value = tf.fill(tf.shape(shard), tf.constant(initial, tf.float32))
+                value = tf.fill((shard.shape[0], width or self.width), tf.constant(initial, tf.float32))
                 self.slots[name].append(tf.Variable(value, trainable=False, name=f"{self.name}_{name}_{k}"))
 
     def split(self, ids: tf.Tensor) -> Split:
@@ -118,14 +120,22 @@ class EmbeddingTable:
         )
 
     def gather(
-        self, split: Split, known: Mapping[int, tf.Tensor] = MappingProxyType({}), slot: str = ""
+        self,
+        split: Split,
+        known: Mapping[int, tf.Tensor] = MappingProxyType({}),
+        slot: str = "",
+        wire: tf.DType = tf.float32,
     ) -> tf.Tensor:
         """Rows (u, width) of the ids that were split, of the table or of a slot: one gather a shard, run there.
 
-        ``known`` holds what was already read, by shard.
+        ``known`` holds what was already read, by shard; ``wire`` is the type in which the others travel.
         """
-        shards = self.slots[slot] if slot else self.shards
-        rows = [known[k] if k in known else tf.gather(shard, split.local[k]) for k, shard in enumerate(shards)]
+        rows = []
+        for k, shard in enumerate(self.slots[slot] if slot else self.shards):
+            if k in known:
+                rows.append(known[k])
+            else:
+                rows.append(wires.to_worker(tf.gather(shard, split.local[k]), self.devices[k], wire))
         return rows[0] if len(rows) == 1 else tf.dynamic_stitch(split.places, rows)
 
     def lookup(self, ids: tf.Tensor) -> tf.Tensor:
@@ -133,16 +143,17 @@ class EmbeddingTable:
         return self.gather(self.split(ids))
 
     def join(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Shards' values -> the logical matrix (rows, width)."""
+        """Shards' values, of the table or of a slot -> the logical matrix (rows, width)."""
         if len(parts) == 1:
             return parts[0]
         longest = parts[0].shape[0]
         padded = [tf.pad(p, ((0, longest - p.shape[0]), (0, 0))) for p in parts]
-        return tf.reshape(tf.stack(padded, axis=1), (-1, self.width))[: self.rows]
+        return tf.reshape(tf.stack(padded, axis=1), (-1, parts[0].shape[1]))[: self.rows]
 
-    def whole(self, slot: str = "") -> tf.Tensor:
-        """The logical matrix (rows, width), of the table or of a slot."""
-        return self.join([tf.identity(s) for s in (self.slots[slot] if slot else self.shards)])
+    def whole(self, slot: str = "", wire: tf.DType = tf.float32) -> tf.Tensor:
+        """The logical matrix (rows, width), of the table or of a slot; ``wire`` is the type in which it travels."""
+        shards = self.slots[slot] if slot else self.shards
+        return self.join([wires.to_worker(s, d, wire) for s, d in zip(shards, self.devices, strict=True)])
 
     def assign(self, matrix: np.ndarray) -> None:
         """Sets every row from ``matrix`` (rows, width)."""
@@ -165,7 +176,7 @@ class EmbeddingTable:
         n = len(variables)
         for first in range(0, self.rows, BLOCK_ROWS):
             stop = min(first + BLOCK_ROWS, self.rows)
-            block = np.empty((stop - first, self.width), np.float32)
+            block = np.empty((stop - first, variables[0].shape[1]), np.float32)
             for k, variable in enumerate(variables):
                 offset = (k - first) % n
                 start = (first + offset) // n

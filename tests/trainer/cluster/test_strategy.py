@@ -11,7 +11,7 @@ import tensorflow as tf
 from trainer import checkpoint
 from trainer.cluster import strategy
 
-KINDS = ["sgd", "adagrad", "adam", "lazy_adam"]
+KINDS = ["sgd", "adagrad", "rowwise_adagrad", "ftrl", "adam", "lazy_adam"]
 
 
 def python(repository, *arguments):
@@ -28,7 +28,7 @@ def trajectories(repository, tmp_path_factory):
     found = {}
     for size in ("", "ps=2,workers=1"):
         process = python(repository, script, ",".join(KINDS), size, tmp_path_factory.mktemp("logs"))
-        out, error = process.communicate(timeout=300)
+        out, error = process.communicate(timeout=900)
         assert process.returncode == 0, error[-3000:]
         found[size] = json.loads(out.splitlines()[-1])
     return found
@@ -43,6 +43,26 @@ def test_a_cluster_takes_the_same_path_as_one_process(trajectories, kind, workin
     difference = np.linalg.norm(cluster - alone) / np.linalg.norm(alone)
     assert difference < 1e-5
     np.testing.assert_allclose(cluster[:50], alone[:50], rtol=1e-5)
+
+
+def test_reading_ahead_takes_a_path_of_its_own_and_the_same_one_everywhere(trajectories):
+    exact = np.array(trajectories[""]["adagrad off"])
+    alone = np.array(trajectories[""]["adagrad ahead"])
+    cluster = np.array(trajectories["ps=2,workers=1"]["adagrad ahead"])
+    apart = np.linalg.norm(alone - exact)
+    assert apart / np.linalg.norm(exact) > 1e-5
+    assert np.linalg.norm(cluster - alone) < apart / 10
+
+
+@pytest.mark.parametrize("mode", ["off", "on", "ahead"])
+def test_rounding_on_the_wire_keeps_near_the_path(trajectories, mode):
+    """Only on a cluster: in one process nothing travels, so nothing is rounded."""
+    same = "ahead" if mode == "ahead" else "off"
+    alone = np.array(trajectories[""][f"adagrad {same}"])
+    np.testing.assert_array_equal(trajectories[""][f"adagrad {same} bfloat16"], alone)
+    cluster = np.array(trajectories["ps=2,workers=1"][f"adagrad {mode} bfloat16"])
+    difference = np.linalg.norm(cluster - alone) / np.linalg.norm(alone)
+    assert 1e-5 < difference < 2**-7
 
 
 TRAIN = """
@@ -64,15 +84,17 @@ with ExitStack() as stack:
     if cluster:
         servers = stack.enter_context(LocalCluster(ClusterSize.parse(cluster), out / "logs"))
         runtime = strategy.connect(servers.tf_config)
-    for working_set in ("on", "off") if cluster else ("off",):
-        for kind in ("sgd", "adagrad", "adam", "lazy_adam"):
-            config = TrainConfig(
-                batch=4, epochs=5, steps_per_schedule=5, loss=LossConfig(loss, negatives=5), model=model,
-                optimizer=OptimizerConfig(kind, 0.01), working_set=working_set, average=0.5,
-            )
-            recommender = Recommender(model, examples.vocabulary.size, None, runtime.ps_devices, config.seed)
-            progress = Trainer(runtime, examples, recommender, out / working_set / kind, config).run()
-            assert progress.step >= 50
+    kinds = ("sgd", "adagrad", "rowwise_adagrad", "ftrl", "adam", "lazy_adam")
+    runs = [(mode, kind, "float32") for mode in (("on", "off") if cluster else ("off",)) for kind in kinds]
+    runs += [(mode, "adagrad", "bfloat16") for mode in ("on", "off") if cluster]
+    for working_set, kind, wire in runs:
+        config = TrainConfig(
+            batch=4, epochs=5, steps_per_schedule=5, loss=LossConfig(loss, negatives=5), model=model,
+            optimizer=OptimizerConfig(kind, 0.01), working_set=working_set, average=0.5, wire=wire,
+        )
+        recommender = Recommender(model, examples.vocabulary.size, None, runtime.ps_devices, config.seed)
+        progress = Trainer(runtime, examples, recommender, out / wire / working_set / kind, config).run()
+        assert progress.step >= 50
 """
 
 
@@ -83,13 +105,20 @@ def test_sasrec_trains_to_the_same_parameters_on_a_cluster(repository, shop, tmp
         _, error = process.communicate(timeout=900)
         assert process.returncode == 0, error[-3000:]
     for kind in KINDS:
-        alone = parameters(tmp_path / "off" / kind)
+        alone = parameters(tmp_path / "float32" / "off" / kind)
         for working_set in ("on", "off"):
-            cluster = parameters(tmp_path / "ps=2,workers=1" / working_set / kind)
+            cluster = parameters(tmp_path / "ps=2,workers=1" / "float32" / working_set / kind)
             assert alone.keys() == cluster.keys()
-            for name in alone:
-                difference = np.linalg.norm(cluster[name] - alone[name]) / np.linalg.norm(alone[name])
-                assert difference < 1e-5, (kind, working_set, name)
+            for name, far in differences(cluster, alone).items():
+                assert far < 1e-5, (kind, working_set, name)
+            if kind == "adagrad":
+                rounded = parameters(tmp_path / "ps=2,workers=1" / "bfloat16" / working_set / kind)
+                far = differences(rounded, alone)
+                assert max(far.values()) > 1e-5 and far["table.item"] < 2**-6 and far["dense"] < 2**-6
+
+
+def differences(one, other):
+    return {name: np.linalg.norm(one[name] - other[name]) / np.linalg.norm(other[name]) for name in other}
 
 
 def parameters(folder):

@@ -17,6 +17,7 @@ from trainer.cluster.launcher import ClusterSize, LocalCluster
 from trainer.config import OptimizerConfig
 from trainer.layers.flat import FlatWeights
 from trainer.layers.tables import EmbeddingTable, normal
+from trainer.read_ahead import read_ahead
 from trainer.step import Step
 from trainer.working_set import WorkingSet
 
@@ -24,11 +25,24 @@ STEPS, UNROLLED, BATCH, ROWS, WIDTH = 50, 5, 16, 101, 4
 
 
 def train(kinds: list[str], runtime: strategy.Runtime) -> dict[str, list[float]]:
-    modes = {"off": False} if runtime.ps_devices == [None] else {"off": False, "on": True}
-    return {f"{kind} {mode}": trajectory(kind, runtime, local) for kind in kinds for mode, local in modes.items()}
+    """By "<optimizer> <mode>"; the modes that round or read ahead only with Adagrad."""
+    found = {}
+    for kind in kinds:
+        modes = {"off": {}} if runtime.ps_devices == [None] else {"off": {}, "on": {"local": True}}
+        if kind == "adagrad":
+            modes["ahead"] = {"prefetch": True}
+            modes |= {f"{mode} bfloat16": {**modes[mode], "wire": tf.bfloat16} for mode in list(modes)}
+        found |= {f"{kind} {mode}": trajectory(kind, runtime, **settings) for mode, settings in modes.items()}
+    return found
 
 
-def trajectory(kind: str, runtime: strategy.Runtime, local: bool) -> list[float]:
+def trajectory(
+    kind: str,
+    runtime: strategy.Runtime,
+    local: bool = False,
+    wire: tf.DType = tf.float32,
+    prefetch: bool = False,
+) -> list[float]:
     """The 50 losses, then the table and the dense weights; ``local`` is with a working set."""
     tf_keras.utils.set_random_seed(1)
     model = tf_keras.Sequential(
@@ -38,17 +52,19 @@ def trajectory(kind: str, runtime: strategy.Runtime, local: bool) -> list[float]
     dense = FlatWeights(model, runtime.ps_devices)
     table = EmbeddingTable("item", ROWS, WIDTH, normal(0.1), 1, runtime.ps_devices)
     optimizer = optimizers.build(OptimizerConfig(kind, learning_rate=0.01))
-    for name, initial in optimizer.slots.items():
-        table.add_slot(name, initial)
-        dense.add_slot(name, initial)
+    optimizer.add_slots([table], dense)
 
     @tf.function(input_signature=[tf.TensorSpec((UNROLLED, BATCH, 3), tf.int64), tf.TensorSpec((), tf.int64)])
     def steps(ids, first):
         losses, working = [], None
         if local:
-            working = WorkingSet({table: tf.reshape(ids, (-1,))}, dense, optimizer, runtime.workers)
+            working = WorkingSet({table: tf.reshape(ids, (-1,))}, dense, optimizer, runtime.workers, wire)
+        ahead = read_ahead({table: tf.reshape(ids[0], (-1,))}, wire) if prefetch else None
         for k in range(UNROLLED):
-            with Step(first + k, dense, working) as step:
+            following = None
+            if prefetch and k + 1 < UNROLLED:
+                following = read_ahead({table: tf.reshape(ids[k + 1], (-1,))}, wire)
+            with Step(first + k, dense, working, wire, ahead) as step:
                 _, rows, (places,) = step.rows(table, ids[k])
                 with step.weights(dense):
                     score = model(tf.reshape(tf.gather(rows, places), (BATCH, 3 * WIDTH)))[:, 0]
@@ -56,6 +72,7 @@ def trajectory(kind: str, runtime: strategy.Runtime, local: bool) -> list[float]
                 loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(label, score))
             step.update(loss, optimizer)
             losses.append(loss)
+            ahead = following
         if working:
             working.push()
         return tf.stack(losses)
