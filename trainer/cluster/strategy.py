@@ -76,8 +76,9 @@ class Cluster:
     def schedule(self, function: Callable, args: Sequence = ()) -> Result:
         """Queues ``function(*args)``, a tf.function, for the next free worker; blocks on a full queue."""
         call = _Call(function.get_concrete_function(*args), self._ended)
+        # Its own schedule() takes nothing but a tf.function, though its threads run any callable.
         with _named_loss():
-            call.value = self.coordinator.schedule(call, args=tuple(args))
+            call.value = self.coordinator._cluster.schedule(call, args=tuple(args), kwargs={})
         return call
 
     def join(self) -> None:
