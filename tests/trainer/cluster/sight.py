@@ -13,8 +13,7 @@ import numpy as np
 
 from trainer import evaluate
 from trainer.averaging import SLOT
-from trainer.cluster import strategy
-from trainer.cluster.launcher import ClusterSize, LocalCluster
+from trainer.cluster import roles, strategy
 from trainer.cluster.ranking import ClusterRanking
 from trainer.config import EvaluateConfig, ModelConfig, OptimizerConfig, TrainConfig
 from trainer.input import Examples
@@ -32,8 +31,7 @@ def main(examples: Path, out: Path, port: int) -> dict:
     config = TrainConfig(
         batch=4, epochs=3, steps_per_schedule=2, average=0.5, model=MODEL, optimizer=OptimizerConfig("adagrad", 0.05)
     )
-    with LocalCluster(ClusterSize(2, 2), out / "logs") as servers, Monitor(port) as monitor:
-        cluster = strategy.connect(servers.tf_config)
+    with roles.runtime("ps=2,workers=2", out / "logs") as cluster, Monitor(port) as monitor:
         recommender = Recommender(MODEL, data.vocabulary.size, known, cluster.ps_devices, 1)
         progress = Trainer(cluster, data, recommender, out, config, monitor).run()
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page:
