@@ -16,10 +16,11 @@ STAGES = {
     "features": "write features to the feature store, offline and online",
     "examples": "join features to events as of their time, and write training examples",
     "train": "train each model variant, here or on a parameter-server cluster",
-    "evaluate": "rank all items for every test user and compare the variants",
+    "evaluate": "rank all items for every test user, here or on a cluster, and compare the variants",
     "export": "write the better variant as a version that TensorFlow Serving loads",
     "report": "write report.html",
 }
+ON_CLUSTER = ("train", "evaluate")
 EXAMPLES = """\
 examples:
   antiphon run -c configs/demo.yaml
@@ -47,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
         stage = _command(commands, name, help)
         if name == "train":
             stage.add_argument("--variant", metavar="NAME", help="only this one of the config's variants")
+        if name in ON_CLUSTER:
             cluster = "spawn a local cluster; with TF_CONFIG set, play the role it names"
             stage.add_argument("--cluster", metavar="ps=N,workers=N", help=cluster)
 
@@ -133,7 +135,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         processes.end_with_parent()
     config = load(options.config, options.overrides)
     if getattr(options, "cluster", None):
-        config = config.on_cluster(options.cluster)
+        evaluate = options.command == "evaluate"
+        config = (config.evaluated_on_cluster if evaluate else config.on_cluster)(options.cluster)
     if options.command == "run":
         return runner.run_all(config, options.debug)
     if options.command == "serve":
@@ -151,7 +154,7 @@ def _dispatch(options: argparse.Namespace) -> int:
             variant in config.variants, "--variant", f"must be one of {', '.join(config.variants)}", variant
         )
         name = f"train-{variant}"
-    if options.child or (options.command == "train" and os.environ.get("TF_CONFIG")):
+    if options.child or (options.command in ON_CLUSTER and os.environ.get("TF_CONFIG")):
         return runner.run_here(config, name)
     return runner.run_some(config, name, options.debug)
 

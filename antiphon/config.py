@@ -78,6 +78,10 @@ class Config:
         variants = {name: replace(train, cluster=cluster) for name, train in self.variants.items()}
         return replace(self, train=replace(self.train, cluster=cluster), variants=variants)
 
+    def evaluated_on_cluster(self, cluster: str) -> Config:
+        """This config with every variant evaluated on a local cluster "ps=N,workers=N"."""
+        return replace(self, evaluate=replace(self.evaluate, cluster=cluster))
+
     @property
     def uses_knowledge(self) -> bool:
         """Whether some variant needs the items' text to be embedded."""

@@ -69,14 +69,15 @@ def train_identity(variant: str) -> Work:
 def evaluate(config: Config) -> dict[str, Any]:
     """Every variant and the ranking by popularity; then every variant against the first, user by user."""
     from trainer import evaluate
+    from trainer.cluster import roles
 
     data, folder = config.folder / "examples", config.folder / "evaluation"
-    summary: dict[str, Any] = {
-        "popularity": evaluate.popularity(data, folder / "popularity", config.evaluate)
-    }
-    for variant in config.variants:
-        model = config.folder / "models" / variant
-        summary[variant] = evaluate.run(data, model, folder / variant, config.evaluate)
+    summary: dict[str, Any] = {}
+    with roles.runtime(config.evaluate.cluster, folder / "cluster") as runtime:
+        summary["popularity"] = evaluate.popularity(data, folder / "popularity", config.evaluate)
+        for variant in config.variants:
+            model = config.folder / "models" / variant
+            summary[variant] = evaluate.run(data, model, folder / variant, config.evaluate, runtime)
     baseline, *others = config.variants
     for variant in others:
         out = comparison_file(config, variant)

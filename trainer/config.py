@@ -78,6 +78,7 @@ class TrainConfig:
     keep_checkpoints: int = 2
     average: float = 0.0  # decay of the weights' moving average over epochs, which is then what is used; 0 is off
     cluster: str = ""  # "ps=2,workers=2" spawns a local cluster; "" trains in-process
+    metrics_port: int = 0  # where the coordinator serves its counters to Prometheus; 0 is nowhere
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -92,6 +93,7 @@ class TrainConfig:
             require(self.working_set == "off", "working_set", "must be 'off' with prefetch", self.working_set)
             require(self.loss.kind != "softmax", "loss.kind", "must read some rows with prefetch", self.loss.kind)
         at_least("patience", self.patience, 0)
+        require(0 <= self.metrics_port < 65536, "metrics_port", "must be at least 0 and below 65536", self.metrics_port)
         require(0 <= self.average < 1, "average", "must be at least 0 and below 1", self.average)
         if self.cluster:
             ClusterSize.parse(self.cluster)
@@ -101,9 +103,12 @@ class TrainConfig:
 class EvaluateConfig:
     cutoffs: tuple[int, ...] = (5, 10, 20)
     bootstrap: int = 1000  # resamples of users for the intervals and the paired test
-    batch: int = 1024
+    batch: int = 1024  # users ranked at once, here or by a worker
+    cluster: str = ""  # "ps=2,workers=2" spawns a local cluster; "" ranks in-process
 
     def __post_init__(self) -> None:
+        if self.cluster:
+            ClusterSize.parse(self.cluster)
         require(bool(self.cutoffs), "cutoffs", "must hold at least one cut-off", self.cutoffs)
         at_least("cutoffs", min(self.cutoffs), 1)
         at_least("bootstrap", self.bootstrap, 1)

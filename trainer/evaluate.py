@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,22 @@ import pyarrow.parquet as pq
 
 from feature_store.folders import describe, new_folder, read_manifest, write_manifest
 from trainer import metrics, saved, statistics
+from trainer.cluster.ranking import ranking
+from trainer.cluster.strategy import InProcess, Runtime
 from trainer.config import EvaluateConfig
 from trainer.input import Examples, held_out
 from trainer.popularity import ItemPopularity
-from trainer.ranking import Outcomes, Score, Scorer, rank
+from trainer.ranking import Outcomes, rank
+
+IN_PROCESS = InProcess()
 
 
-def run(examples: Path, model: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, Any]:
+def run(
+    examples: Path, model: Path, out: Path, evaluate: EvaluateConfig, runtime: Runtime = IN_PROCESS
+) -> dict[str, Any]:
     """Evaluates the best checkpoint of ``model`` on valid and test into ``out`` (``evaluation/<variant>``).
 
+    On a cluster (``trainer.cluster.roles.runtime``) the tables lie on its servers and its workers share the users.
     Writes ``metrics.json`` ({"valid": {"recall@5": {"mean", "low", "high"}, …}, "test": …}) and
     ``per_user.parquet`` (test: user, target, above, tied).
 
@@ -28,18 +37,18 @@ def run(examples: Path, model: Path, out: Path, evaluate: EvaluateConfig) -> dic
       What ``metrics.json`` holds.
     """
     data = Examples(examples)
-    restored = saved.load(model, data)
-    scorer = Scorer(restored.recommender)
-    scorer.refresh()
-    length = restored.recommender.config.max_length
-    return _write(data, scorer, length, out, evaluate, {"checkpoint": restored.checkpoint.name})
+    restored = saved.load(model, data, runtime.ps_devices)
+    ranks = ranking(runtime, data, restored.recommender, batch=evaluate.batch)
+    ranks.refresh()
+    return _write(data, ranks.rank, out, evaluate, {"checkpoint": restored.checkpoint.name})
 
 
 def popularity(examples: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, Any]:
     """Evaluates the ranking by popularity in the training split, the floor under every model."""
     data = Examples(examples)
-    length = data.manifest["history_length"]
-    return _write(data, ItemPopularity.of_training(data), length, out, evaluate, {"checkpoint": "popularity"})
+    score = ItemPopularity.of_training(data)
+    rows = functools.partial(held_out, data, length=data.manifest["history_length"], batch=evaluate.batch)
+    return _write(data, lambda split: rank(rows(split), score), out, evaluate, {"checkpoint": "popularity"})
 
 
 def compare(a: Path, b: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, Any]:
@@ -63,12 +72,12 @@ def compare(a: Path, b: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, 
 
 
 def _write(
-    data: Examples, score: Score, length: int, out: Path, evaluate: EvaluateConfig, about: dict[str, Any]
+    data: Examples, ranks: Callable[[str], Outcomes], out: Path, evaluate: EvaluateConfig, about: dict[str, Any]
 ) -> dict[str, Any]:
     result: dict[str, Any] = {**about, "protocol": _protocol(data)}
     with new_folder(out) as folder:
         for split in ("valid", "test"):
-            found = rank(held_out(data, split, length, evaluate.batch), score)
+            found = ranks(split)
             values = metrics.per_user(found.above, found.tied, evaluate.cutoffs)
             intervals = statistics.intervals(values, evaluate.bootstrap)
             result[split] = {name: dataclasses.asdict(interval) for name, interval in intervals.items()}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -66,9 +65,11 @@ def training_windows(serialized: tf.Tensor, vocabulary: Vocabulary, length: int)
     return window[:, :-1], window[:, 1:]
 
 
-@dataclass(frozen=True)
-class Held:
-    """Evaluation rows: histories (n, L), targets (n,), and the flat pairs (row, item) of what each user has seen."""
+class Held(NamedTuple):
+    """Evaluation rows: histories (n, L), targets (n,), and the flat pairs (row, item) of what each user has seen.
+
+    Arrays, or tensors inside a graph.
+    """
 
     user: np.ndarray
     history: np.ndarray
@@ -85,27 +86,32 @@ def held_out(examples: Examples, split: str, length: int, batch: int) -> Iterato
         yield Held(*(tensor.numpy() for tensor in parse(serialized)))
 
 
+def held_out_rows(serialized: tf.Tensor, vocabulary: Vocabulary, length: int) -> Held:
+    """Serialized rows (n,) of ``valid`` or ``test`` -> tensors, in the graph."""
+    parsed = tf.io.parse_example(
+        serialized,
+        {
+            "user_id": tf.io.FixedLenFeature((), tf.string),
+            "history": tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64),
+            "seen": tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64),
+            "target": tf.io.FixedLenFeature((), tf.string),
+        },
+    )
+    history, seen = parsed["history"], parsed["seen"]
+    return Held(
+        parsed["user_id"],
+        right_align(history.with_flat_values(vocabulary.lookup(history.flat_values)), length),
+        vocabulary.lookup(parsed["target"]),
+        seen.value_rowids(),
+        vocabulary.lookup(seen.flat_values),
+    )
+
+
 @functools.lru_cache(maxsize=8)
 def _held_out_parser(vocabulary: Vocabulary, length: int) -> tf.types.experimental.PolymorphicFunction:
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
-    def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        parsed = tf.io.parse_example(
-            serialized,
-            {
-                "user_id": tf.io.FixedLenFeature((), tf.string),
-                "history": tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64),
-                "seen": tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64),
-                "target": tf.io.FixedLenFeature((), tf.string),
-            },
-        )
-        history, seen = parsed["history"], parsed["seen"]
-        return (
-            parsed["user_id"],
-            right_align(history.with_flat_values(vocabulary.lookup(history.flat_values)), length),
-            vocabulary.lookup(parsed["target"]),
-            seen.value_rowids(),
-            vocabulary.lookup(seen.flat_values),
-        )
+    def parse(serialized: tf.Tensor) -> Held:
+        return held_out_rows(serialized, vocabulary, length)
 
     return parse
 

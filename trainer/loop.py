@@ -12,11 +12,12 @@ from tqdm import tqdm
 
 from trainer import checkpoint, metrics, optimizers
 from trainer.averaging import SLOT, WeightAverage
+from trainer.cluster.ranking import ranking
 from trainer.cluster.strategy import Result, Runtime
 from trainer.cluster.work_queue import WorkQueue, WorkUnit
 from trainer.config import TrainConfig
-from trainer.input import Examples, held_out, read_records, target_counts, training_windows
-from trainer.ranking import Scorer, rank
+from trainer.input import Examples, read_records, target_counts, training_windows
+from trainer.monitor import Monitor, line, server_bytes
 from trainer.read_ahead import read_ahead
 from trainer.recommender import Batch, Recommender
 from trainer.sampling import Popularity
@@ -45,16 +46,24 @@ class Trainer:
 
     Args:
       runtime: where steps run. examples: what on. folder: ``models/<variant>``; checkpoints in it are resumed.
+      monitor: is told what happens; None tells it to history and TensorBoard alone.
     """
 
     def __init__(
-        self, runtime: Runtime, examples: Examples, recommender: Recommender, folder: Path, config: TrainConfig
+        self,
+        runtime: Runtime,
+        examples: Examples,
+        recommender: Recommender,
+        folder: Path,
+        config: TrainConfig,
+        monitor: Monitor | None = None,
     ) -> None:
         # The graph rewriter takes most of the first call's time over unrolled steps.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         self.runtime, self.examples, self.recommender = runtime, examples, recommender
         self.folder, self.config = folder, config
         self.checkpoints = folder / "checkpoints"
+        self.monitor = monitor or Monitor()
         self.progress = Progress()
         self.optimizer = optimizers.build(config.optimizer)
         recommender.add_slots(self.optimizer)
@@ -65,13 +74,14 @@ class Trainer:
         self.local = runtime.ps_devices != [None] and (config.working_set == "on" or alone)
         per_unit = config.batch * config.steps_per_schedule
         self.queue = WorkQueue(examples.shards("train"), per_unit, config.seed)
-        self.popularity = self._popularity()
-        self.scorer = Scorer(recommender, SLOT if config.average else "")
-        self.valid = list(held_out(examples, "valid", config.model.max_length, 1024))
+        with self.monitor.phase("read"):
+            self.popularity = self._popularity()
+        self.ranking = ranking(runtime, examples, recommender, SLOT if config.average else "", keep=True)
         self._functions: dict[int, tf.types.experimental.PolymorphicFunction] = {}
 
     def run(self) -> Progress:
         """Trains until the epochs are done or validation stops improving; returns where it ended."""
+        self.monitor.servers(server_bytes(self.recommender.tables, self.recommender.dense, self.runtime.ps_devices))
         self._resume()
         writer = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
         while self.progress.epoch < self.config.epochs and not self.progress.stopped:
@@ -79,13 +89,16 @@ class Trainer:
             last = self.progress.epoch == self.config.epochs
             validate = last or self.progress.epoch % self.config.validate_every == 0
             if validate:
-                entry |= self._validate()
+                with self.monitor.phase("validate"):
+                    entry |= self._validate()
+            entry |= self.monitor.epoch(self.progress.epoch, entry["loss"], entry["seconds"])
             self.progress.history.append(entry)
             with writer.as_default(step=self.progress.epoch):
                 for name, value in entry.items():
                     tf.summary.scalar(name, value)
             if validate or self.progress.epoch % self.config.checkpoint_every == 0:
-                self._save()
+                with self.monitor.phase("checkpoint"):
+                    self._save()
             tqdm.write(_line(entry, self.config.epochs))
         writer.close()
         return self.progress
@@ -96,6 +109,7 @@ class Trainer:
         with bar:
             while (unit := self.queue.take()) is not None:
                 results.append((unit, self._schedule(unit)))
+                self.monitor.queue(self.queue.units - self.queue.completed - len(results), len(results))
                 while len(results) > 2 * self.runtime.workers:
                     total, targets = self._collect(results.pop(0), total, targets, bar)
             while results:
@@ -118,19 +132,22 @@ class Trainer:
         self.progress.step += steps
         files, firsts, counts, seed = unit.arguments()
         arguments = (tf.constant(files), tf.constant(firsts), tf.constant(counts), tf.constant(seed))
-        return self.runtime.schedule(self._function(steps), (*arguments, tf.constant(first, tf.int64)))
+        with self.monitor.phase("schedule" if steps in self._functions else "compile"):
+            return self.runtime.schedule(self._function(steps), (*arguments, tf.constant(first, tf.int64)))
 
     def _collect(
         self, job: tuple[WorkUnit, Result], total: float, targets: int, bar: tqdm
     ) -> tuple[float, int]:
         unit, result = job
-        losses, counts = result.fetch()
+        with self.monitor.phase("wait"):
+            losses, counts = result.fetch()
         if not np.isfinite(losses).all():
             raise FloatingPointError(
                 f"{self.folder.name}: the loss is {losses[~np.isfinite(losses)][0]} in epoch {unit.epoch + 1}; "
                 f"lower optimizer.learning_rate (now {self.config.optimizer.learning_rate})"
             )
         self.queue.done(unit)
+        self.monitor.unit(result, len(losses), unit.records)
         bar.update(unit.records)
         bar.set_postfix(loss=f"{losses[-1]:.4f}")
         return total + float((losses * counts).sum()), targets + int(counts.sum())
@@ -197,8 +214,8 @@ class Trainer:
         return unit
 
     def _validate(self) -> dict[str, float]:
-        self.scorer.refresh()
-        found = rank(self.valid, self.scorer)
+        self.ranking.refresh()
+        found = self.ranking.rank("valid")
         values = {n: float(v.mean()) for n, v in metrics.per_user(found.above, found.tied, (5, 10)).items()}
         progress = self.progress
         if values[SELECTION] > progress.best:
@@ -236,4 +253,4 @@ def _line(entry: dict[str, float], epochs: int) -> str:
     words = [f"epoch {entry['epoch']:>3}/{epochs}  loss {entry['loss']:.4f}  {entry['seconds']:.1f}s"]
     words += [f"{entry['targets_per_second']:,.0f} targets/s"]
     words += [f"{n.removeprefix('valid/')} {entry[n]:.4f}" for n in entry if n in ("valid/recall@10", "valid/ndcg@10")]
-    return "  ".join(words)
+    return "  ".join([*words, line(entry)])

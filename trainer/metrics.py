@@ -10,28 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
+import tensorflow as tf
 
 
-def outcomes(scores: np.ndarray, target: np.ndarray, candidate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Counts who beats and who ties the target.
+def outcomes(scores: tf.Tensor, target: tf.Tensor, candidate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Counts who beats and who ties the target, inside a graph or outside.
 
     Args:
       scores: (B, N). target: (B,) index of each row's relevant item. candidate: (B, N) bool, what is ranked; the
         target counts as a candidate whatever it says.
 
     Returns:
-      above, tied: (B,) int64.
-
-    Raises:
-      ValueError: a candidate's or target's score is NaN.
+      above, tied: (B,) int64; ``above`` is −1 where a candidate's or the target's score is NaN.
     """
-    rows = np.arange(len(scores))
-    own = scores[rows, target][:, None]
-    if np.isnan(own).any() or np.isnan(scores[candidate]).any():
-        raise ValueError("scores must not be NaN: a model that diverged has no ranking")
-    others = candidate.copy()
-    others[rows, target] = False
-    return ((scores > own) & others).sum(1), ((scores == own) & others).sum(1)
+    scores = tf.convert_to_tensor(scores)
+    own = tf.gather(scores, target, batch_dims=1)[:, None]
+    mine = tf.range(tf.shape(scores)[1])[None] == tf.cast(target, tf.int32)[:, None]
+    others = candidate & ~mine
+    broken = tf.reduce_any(tf.math.is_nan(scores) & (others | mine), axis=1)
+    above, tied = _count((scores > own) & others), _count((scores == own) & others)
+    return tf.where(broken, tf.constant(-1, tf.int64), above), tied
 
 
 def recall(above: np.ndarray, tied: np.ndarray, k: int) -> np.ndarray:
@@ -55,6 +53,10 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {"reca
 def per_user(above: np.ndarray, tied: np.ndarray, cutoffs: Iterable[int]) -> dict[str, np.ndarray]:
     """Every metric at every cut-off, one value a user: {"recall@5": (U,), …}."""
     return {f"{name}@{k}": metric(above, tied, k) for k in cutoffs for name, metric in METRICS.items()}
+
+
+def _count(where: tf.Tensor) -> tf.Tensor:
+    return tf.math.count_nonzero(where, axis=1)
 
 
 def _expected(gain: np.ndarray, above: np.ndarray, tied: np.ndarray) -> np.ndarray:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
 from trainer import metrics
-from trainer.input import Held
+from trainer.input import Examples, Held, held_out
 from trainer.recommender import Recommender
 
 Score = Callable[[Held], np.ndarray]
@@ -19,60 +20,99 @@ Score = Callable[[Held], np.ndarray]
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Where each user's target came: see ``trainer.metrics``. All (U,)."""
+    """Where each user's target came: see ``trainer.metrics``. All (U,).
+
+    Raises:
+      ValueError: there are no users, or a score was NaN.
+    """
 
     user: np.ndarray
     target: np.ndarray
     above: np.ndarray
     tied: np.ndarray
 
+    def __post_init__(self) -> None:
+        if not len(self.user):
+            raise ValueError("there is nothing to rank: the split has no rows")
+        if (self.above < 0).any():
+            raise ValueError("scores must not be NaN: a model that diverged has no ranking")
+
+    @classmethod
+    def merge(cls, parts: Iterable[tuple[np.ndarray, ...]]) -> Outcomes:
+        """Of (user, target, above, tied) of some users each, in their order."""
+        columns = list(zip(*parts, strict=True)) or [(np.zeros(0),)] * 4
+        return cls(*(np.concatenate(column) for column in columns))
+
     def table(self) -> pa.Table:
         """One row a user."""
         return pa.table({name: getattr(self, name) for name in ("user", "target", "above", "tied")})
 
 
-def rank(batches: Iterable[Held], score: Score) -> Outcomes:
+class Ranking(Protocol):
+    """Ranks the catalogue for the rows of a split, wherever the work is done."""
+
+    def refresh(self) -> None:
+        """Takes the parameters as they are now."""
+
+    def rank(self, split: str) -> Outcomes:
+        """In the order of the split's files. Raises ValueError as ``Outcomes`` does."""
+
+
+def places(scores: tf.Tensor, rows: Held) -> tuple[tf.Tensor, tf.Tensor]:
     """Ranks all items but padding and those the user has seen; the target is ranked even if it was seen before.
 
-    Raises:
-      ValueError: there are no rows, or a score is NaN.
+    Args:
+      scores: (B, N).
+
+    Returns:
+      above, tied: (B,), see ``metrics.outcomes``.
     """
-    found: list[tuple[np.ndarray, ...]] = []
+    items = tf.broadcast_to(tf.range(tf.shape(scores)[1]) > 0, tf.shape(scores))
+    row, item = tf.cast(rows.seen_row, tf.int64), tf.cast(rows.seen_item, tf.int64)
+    seen = tf.stack([row, item], axis=1)
+    candidate = tf.tensor_scatter_nd_update(items, seen, tf.zeros(tf.shape(row), tf.bool))
+    return metrics.outcomes(scores, rows.target, candidate)
+
+
+def rank(batches: Iterable[Held], score: Score) -> Outcomes:
+    """Ranks in this process, with any scores. Raises ValueError as ``Outcomes`` does."""
+    parts = []
     for rows in batches:
-        scores = score(rows)
-        candidate = np.ones(scores.shape, bool)
-        candidate[:, 0] = False
-        candidate[rows.seen_row, rows.seen_item] = False
-        above, tied = metrics.outcomes(scores, rows.target, candidate)
-        found.append((rows.user, rows.target, above, tied))
-    if not found:
-        raise ValueError("there is nothing to rank: the split has no rows")
-    return Outcomes(*(np.concatenate(column) for column in zip(*found, strict=True)))
+        above, tied = places(score(rows), rows)
+        parts.append((rows.user, rows.target, above.numpy(), tied.numpy()))
+    return Outcomes.merge(parts)
 
 
-class Scorer:
-    """Scores of a recommender whose parameters stay where they are.
-
-    ``refresh`` copies what evaluation needs to this process; on a cluster that is one read of the tables.
+class LocalRanking:
+    """Ranks in this process; ``refresh`` copies what that needs out of the tables.
 
     Args:
       slot: score with this slot's values, such as the averaged weights, in place of the parameters.
+      batch: rows scored at once. keep: hold a split's rows in memory once they are read.
     """
 
-    def __init__(self, recommender: Recommender, slot: str = "") -> None:
-        self.recommender, self.slot = recommender, slot
-        length = recommender.config.max_length
+    def __init__(
+        self, examples: Examples, recommender: Recommender, slot: str = "", batch: int = 1024, keep: bool = False
+    ) -> None:
+        self._examples, self._recommender, self._slot = examples, recommender, slot
+        self._batch, self._keep = batch, keep
+        self._rows: dict[str, list[Held]] = {}
+        self._length = recommender.config.max_length
         self._vectors = tf.Variable(tf.zeros((recommender.size, recommender.config.d)), trainable=False)
 
-        @tf.function(input_signature=[tf.TensorSpec((None, length), tf.int32)])
+        @tf.function(input_signature=[tf.TensorSpec((None, self._length), tf.int32)])
         def scores(history: tf.Tensor) -> tf.Tensor:
-            return tf.matmul(recommender.embed(history, self._vectors), self._vectors, transpose_b=True)
+            return recommender.scores(history, self._vectors)
 
         self._scores = scores
 
     def refresh(self) -> None:
-        """Takes the parameters as they are now."""
-        self._vectors.assign(self.recommender.pull(self.slot))
+        """See ``Ranking``."""
+        self._vectors.assign(self._recommender.pull(self._slot))
 
-    def __call__(self, rows: Held) -> np.ndarray:
-        return self._scores(rows.history).numpy()
+    def rank(self, split: str) -> Outcomes:
+        """See ``Ranking``."""
+        rows = self._rows.get(split) or held_out(self._examples, split, self._length, self._batch)
+        if self._keep:
+            rows = self._rows[split] = list(rows)
+        return rank(rows, lambda held: self._scores(held.history))

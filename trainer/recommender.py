@@ -127,12 +127,20 @@ class Recommender:
     def pull(self, slot: str = "") -> tf.Tensor:
         """Copies the dense weights (or a slot's) into the model; returns all items' vectors (N, d)."""
         self.dense.pull(slot)
+        return self.vectors(slot)
+
+    def vectors(self, slot: str = "") -> tf.Tensor:
+        """All items' vectors (N, d) from the tables (or a slot of theirs) and the weights the model computes with."""
         known = None if self.knowledge is None else self.knowledge.whole()
         return self.model.items(self.items.whole(slot), known)
 
     def embed(self, history: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
         """history (B, L), vectors (N, d) -> the users' vectors (B, d), with the model's own (pulled) weights."""
         return self.model(tf.gather(vectors, history), history > 0)[:, -1]
+
+    def scores(self, history: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+        """history (B, L), vectors (N, d) -> every item's score (B, N)."""
+        return tf.matmul(self.embed(history, vectors), vectors, transpose_b=True)
 
     def _known(self, step: Step, unique: tf.Tensor | None) -> tf.Tensor | None:
         if self.knowledge is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from trainer.recommender import Recommender
 
 @dataclass(frozen=True)
 class Saved:
-    """The best checkpoint of ``models/<variant>``, restored in this process."""
+    """The best checkpoint of ``models/<variant>``, restored."""
 
     folder: Path
     checkpoint: Path
@@ -25,8 +26,11 @@ class Saved:
     recommender: Recommender
 
 
-def load(folder: Path, examples: Examples) -> Saved:
+def load(folder: Path, examples: Examples, devices: Sequence[str | None] = (None,)) -> Saved:
     """Restores the checkpoint that was best on validation.
+
+    Args:
+      devices: one a parameter server; ``(None,)`` restores into this process.
 
     Raises:
       FileNotFoundError: the variant has not finished training.
@@ -39,7 +43,7 @@ def load(folder: Path, examples: Examples) -> Saved:
     config = json.loads((folder / "config.json").read_text())
     model = ModelConfig(**config["model"])
     knowledge = np.load(best / "table.knowledge.npy", mmap_mode="r") if model.knowledge else None
-    recommender = Recommender(model, examples.vocabulary.size, knowledge)
+    recommender = Recommender(model, examples.vocabulary.size, knowledge, devices)
     slot = averaging.SLOT if config["average"] else ""
     checkpoint.restore_for_use(best, recommender.tables, recommender.dense, slot)
     return Saved(folder, best, config, recommender)

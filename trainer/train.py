@@ -17,6 +17,7 @@ from trainer.config import TrainConfig
 from trainer.input import Examples
 from trainer.knowledge import read_knowledge
 from trainer.loop import Trainer
+from trainer.monitor import Monitor
 from trainer.recommender import Recommender
 
 
@@ -39,6 +40,8 @@ def run(examples: Path, knowledge: Path | None, out: Path, train: TrainConfig) -
         server.serve(tf_config)
         return {}
     start = time.perf_counter()
+    if tf_config is not None or train.cluster:
+        server.leave_gpus_to_workers()
     data = Examples(examples)
     _check_length(data, train)
     _claim(out, train)
@@ -46,6 +49,7 @@ def run(examples: Path, knowledge: Path | None, out: Path, train: TrainConfig) -
     if train.model.knowledge:
         vectors = read_knowledge(knowledge, data.vocabulary, train.model.knowledge_width)
     with ExitStack() as stack:
+        monitor = stack.enter_context(Monitor(train.metrics_port))
         runtime: strategy.Runtime = strategy.InProcess()
         if tf_config is None and train.cluster:
             size = launcher.ClusterSize.parse(train.cluster)
@@ -54,7 +58,7 @@ def run(examples: Path, knowledge: Path | None, out: Path, train: TrainConfig) -
         if tf_config is not None:
             runtime = strategy.connect(tf_config)
         recommender = Recommender(train.model, data.vocabulary.size, vectors, runtime.ps_devices, train.seed)
-        progress = Trainer(runtime, data, recommender, out, train).run()
+        progress = Trainer(runtime, data, recommender, out, train, monitor).run()
         # Remote functions and variables are given back while their servers still answer.
         del recommender
         gc.collect()
@@ -77,7 +81,8 @@ def _mute() -> None:
 
 
 FREE_TO_CHANGE = (
-    "epochs", "patience", "cluster", "working_set", "keep_checkpoints", "checkpoint_every", "validate_every",
+    "epochs", "patience", "cluster", "working_set", "metrics_port",
+    "keep_checkpoints", "checkpoint_every", "validate_every",
 )  # fmt: skip
 """Settings a run may be resumed with other values of; every other one makes another model."""
 

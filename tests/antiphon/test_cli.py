@@ -47,6 +47,7 @@ def test_debug_shows_the_traceback(config):
     [
         (["train", "--variant", "idds"], "--variant must be one of ids, text, received 'idds'"),
         (["train", "--cluster", "ps=x"], 'expected "ps=2,workers=2"'),
+        (["evaluate", "--cluster", "ps=x"], 'expected "ps=2,workers=2"'),
         (["serve"], "there is no exported model; `antiphon export` makes it"),
         (["recommend", "--user", "1"], "features"),
         (["report"], "report needs ingest, which has not been done"),

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,3 +43,18 @@ def knowledge(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pq.write_table(pa.table({"item_id": ids, "vector": list(vectors)}), folder / "part.parquet")
     write_manifest(folder, {"files": [describe(folder / "part.parquet", folder)]})
     return folder
+
+
+@pytest.fixture(scope="session")
+def sight(shop: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What ``cluster/sight.py`` saw of a training run on a cluster."""
+    script = Path(__file__).parent / "cluster" / "sight.py"
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    done = subprocess.run(
+        [sys.executable, str(script), str(shop / "examples"), str(tmp_path_factory.mktemp("sight")), str(port)],
+        capture_output=True, text=True, timeout=900, env={**os.environ, "PYTHONPATH": str(repository)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])

@@ -8,7 +8,6 @@ from tensorflow_serving.apis import prediction_log_pb2
 from trainer import export, saved, train
 from trainer.config import ExportConfig, ModelConfig, TrainConfig
 from trainer.input import Examples, held_out
-from trainer.ranking import Scorer
 
 CONFIG = TrainConfig(batch=16, epochs=1, model=ModelConfig(d=8, blocks=1, max_length=10))
 
@@ -35,10 +34,9 @@ def ask(signatures, name, **inputs):
 
 def test_served_scores_equal_the_trainers(shop, exported, signatures):
     examples = Examples(shop / "examples")
-    scorer = Scorer(saved.load(exported / "models" / "ids", examples).recommender)
-    scorer.refresh()
+    recommender = saved.load(exported / "models" / "ids", examples).recommender
     rows = next(held_out(examples, "test", 10, 8))
-    expected = scorer(rows)
+    expected = recommender.scores(rows.history, recommender.pull())
     ids = examples.vocabulary.ids
     history = [[ids[i - 1] if i else "" for i in row] for row in rows.history]
     found = ask(signatures, "score", history=history, candidates=[ids] * len(history))["scores"]

@@ -12,8 +12,12 @@ import os
 import signal
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 from trainer.cluster.launcher import PARENT
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _PR_SET_PDEATHSIG = 1
 
@@ -41,10 +45,8 @@ def serve(tf_config: dict, threads: int | None = None) -> None:
 
     import tensorflow as tf
 
-    options = tf.compat.v1.ConfigProto()
-    options.intra_op_parallelism_threads = threads or 0
-    # An operation that waits for another server holds a thread: with few cores the default could deadlock.
-    options.inter_op_parallelism_threads = max(4, os.cpu_count() or 1, _peers(tf_config["cluster"], role) + 1)
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    options = session_config(role, index, gpus, _peers(tf_config["cluster"], role), threads)
     server = tf.distribute.Server(
         tf.train.ClusterSpec(tf_config["cluster"]), role, index, protocol="grpc", config=options
     )
@@ -54,6 +56,37 @@ def serve(tf_config: dict, threads: int | None = None) -> None:
         if parent and os.getppid() != int(parent):
             break
     os._exit(0)  # the runtime has no clean end while clients are connected
+
+
+def session_config(
+    role: str, index: int, gpus: int, peers: int, threads: int | None = None
+) -> tf.compat.v1.ConfigProto:
+    """What a server may take of its machine. A worker computes on one GPU and takes its memory as it needs it; where
+    a machine's workers see several, each takes the one of its index. A parameter server takes none.
+
+    Args:
+        gpus: that this process sees. peers: servers that may call this one at a time.
+        threads: threads in which one operation computes; None is every core.
+    """
+    import tensorflow as tf
+
+    options = tf.compat.v1.ConfigProto()
+    options.intra_op_parallelism_threads = threads or 0
+    # An operation that waits for another server holds a thread: with few cores the default could deadlock.
+    options.inter_op_parallelism_threads = max(4, os.cpu_count() or 1, peers + 1)
+    if role == "ps":
+        options.device_count["GPU"] = 0
+    elif gpus:
+        options.gpu_options.allow_growth = True
+        options.gpu_options.visible_device_list = str(index % gpus)
+    return options
+
+
+def leave_gpus_to_workers() -> None:
+    """In a coordinator, before it computes anything: it takes no GPU, which would take the GPU's memory too."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
 
 
 def _peers(cluster: dict[str, list[str]], role: str) -> int:

@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import tensorflow as tf
+from tensorflow.python.distribute.coordinator.coordinator_context import get_current_dispatch_context
+
+from trainer.cluster.ended import Ended
 
 
 class ParameterServerLost(RuntimeError):
@@ -20,7 +23,11 @@ class ParameterServerLost(RuntimeError):
 
 
 class Result(Protocol):
-    """What a scheduled call will return."""
+    """What a scheduled call will return. What it tells of itself is there when it has been fetched."""
+
+    worker: int  # that ended it
+    attempts: int  # how often it was begun; each time but the last, its worker was lost
+    staleness: int  # calls that others ended between its last beginning and its end
 
     def fetch(self) -> Any:
         """The values as numpy; waits for the call. Raises what the call raised."""
@@ -64,11 +71,15 @@ class Cluster:
             f"/job:ps/replica:0/task:{i}/device:CPU:0" for i in range(spec.num_tasks("ps"))
         ]
         self.workers = spec.num_tasks("worker")
+        self._ended = Ended()
 
     def schedule(self, function: Callable, args: Sequence = ()) -> Result:
         """Queues ``function(*args)``, a tf.function, for the next free worker; blocks on a full queue."""
+        call = _Call(function.get_concrete_function(*args), self._ended)
+        # Its own schedule() takes nothing but a tf.function, though its threads run any callable.
         with _named_loss():
-            return _Remote(self.coordinator.schedule(function, args=tuple(args)))
+            call.value = self.coordinator._cluster.schedule(call, args=tuple(args), kwargs={})
+        return call
 
     def join(self) -> None:
         with _named_loss():
@@ -111,6 +122,8 @@ def from_environment() -> dict | None:
 
 
 class _Value:
+    worker, attempts, staleness = 0, 1, 0
+
     def __init__(self, tensors: Any):
         self._tensors = tensors
 
@@ -118,13 +131,26 @@ class _Value:
         return tf.nest.map_structure(lambda tensor: tensor.numpy(), self._tensors)
 
 
-class _Remote:
-    def __init__(self, value: tf.distribute.experimental.coordinator.RemoteValue):
-        self._value = value
+class _Call:
+    """One scheduled call, which TensorFlow's coordinator begins in a worker's own thread, again where one is lost."""
+
+    value: tf.distribute.experimental.coordinator.RemoteValue
+
+    def __init__(self, function: Callable, ended: Ended):
+        self._function, self._ended = function, ended
+        self.worker, self.attempts, self.staleness = -1, 0, 0
+
+    def __call__(self, *args: tf.Tensor) -> Any:
+        self.attempts += 1
+        self.worker = get_current_dispatch_context().worker_index
+        before = self._ended.count
+        values = self._function(*args)
+        self.staleness = self._ended.another() - 1 - before
+        return values
 
     def fetch(self) -> Any:
         with _named_loss():
-            return self._value.fetch()
+            return self.value.fetch()
 
 
 @contextmanager

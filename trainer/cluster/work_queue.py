@@ -158,12 +158,12 @@ class WorkQueue:
             start = int(random.integers(max(shard.records, 1)))
             stream.append(Piece(shard.file, start, shard.records - start))
             stream.append(Piece(shard.file, 0, start))
-        units = _cut(stream, self._records_per_unit)
+        units = cut(stream, self._records_per_unit)
         seeds = random.integers(2**31, size=len(units))
         return [WorkUnit(epoch, i, int(seeds[i]), pieces) for i, pieces in enumerate(units)]
 
 
-def _cut(stream: Sequence[Piece], size: int) -> list[tuple[Piece, ...]]:
+def cut(stream: Sequence[Piece], size: int) -> list[tuple[Piece, ...]]:
     """`stream` cut into runs of `size` records; the last run is what is left."""
     runs: list[tuple[Piece, ...]] = []
     run: list[Piece] = []
