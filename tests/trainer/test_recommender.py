@@ -7,7 +7,7 @@ from trainer.recommender import Recommender
 from trainer.sampling import Popularity
 from trainer.step import Step
 
-CONFIG = ModelConfig(d=8, blocks=1, heads=2, max_length=6, dropout=0.2)
+CONFIG = ModelConfig(d=8, blocks=1, heads=2, max_length=6, dropout=0.2, item_stddev=0.05)
 HISTORY = tf.constant([[0, 0, 1, 2, 3, 4], [0, 0, 0, 0, 5, 6]])
 TARGETS = tf.constant([[0, 1, 2, 3, 4, 7], [0, 0, 0, 5, 6, 8]])
 POPULARITY = Popularity(np.arange(10))
