@@ -136,25 +136,6 @@ def test_a_call_in_process_runs_at_once():
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "TF_CONFIG is not JSON"),
-        ("[]", "'cluster' must be an object"),
-        ('{"cluster": {}}', "'task' must be an object"),
-    ],
-)
-def test_a_wrong_tf_config_is_named(monkeypatch, text, message):
-    monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(ValueError, match=message):
-        strategy.from_environment()
-
-
-def test_without_tf_config_there_is_no_cluster(monkeypatch):
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    assert strategy.from_environment() is None
-
-
-@pytest.mark.parametrize(
     ("tf_config", "message"),
     [
         ({"cluster": {"ps": ["a:1"]}, "task": {"type": "worker", "index": 0}}, "\"chief\", got 'worker'"),
