@@ -13,7 +13,7 @@ from feature_store.schema import Field
 from feature_store.tfrecord import encode_examples, write_records
 
 ITEMS, LENGTH = 40, 10
-SHARDS = {"train": (1400, 350, 50), "valid": (40,), "test": (40,)}
+SHARDS = {"train": (700, 170, 30), "valid": (40,), "test": (40,)}
 FIELDS = (Field("user_id"), Field("history", shape=(None,)), Field("target"))
 
 

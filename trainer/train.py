@@ -56,7 +56,7 @@ def chief_command(examples: Path, knowledge: Path | None, out: Path, train: Trai
         "out": str(out),
         "train": dataclasses.asdict(train),
     }
-    return [sys.executable, "-m", "trainer.chief", json.dumps(what)]
+    return [sys.executable, "-P", "-m", "trainer.chief", json.dumps(what)]
 
 
 def _names(checkpoints: Path) -> list[str]:

@@ -200,7 +200,7 @@ class LocalCluster:
         self._started[name] = time.monotonic()
         with open(self._logs / f"{name}.log", "ab" if name in self._servers else "wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "trainer.cluster.server", f"--threads={self._threads}"],
+                [sys.executable, "-P", "-m", "trainer.cluster.server", f"--threads={self._threads}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

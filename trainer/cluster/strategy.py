@@ -91,8 +91,8 @@ class Cluster:
         """Queues ``function(*args)``, a tf.function, for the next free worker; blocks on a full queue."""
         call = _Call(function.get_concrete_function(*args), self)
         self.overdue.scheduled()
-        with named_loss():
-            self.coordinator.schedule(call, args=tuple(args))
+        with named_loss():  # below ClusterCoordinator.schedule, which takes no callable that could count its attempts
+            self.coordinator._cluster.schedule(call, args=tuple(args), kwargs={})
         return call
 
     def done(self, results: Collection[Result], seconds: float) -> list[Result]:

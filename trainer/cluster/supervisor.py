@@ -82,9 +82,9 @@ def _attempt(
                 if stopping.requested:
                     coordinator.end(grace)
                     return None
-                for message in coordinator.messages():
-                    print(f"{message['hung']} does not answer: ending it", flush=True)
-                    servers.kill(message["hung"])
+                for name in coordinator.hung():
+                    print(f"{name} does not answer: ending it", flush=True)
+                    servers.kill(name)
                 servers.restart_workers()
                 servers.check()
             return coordinator.verdict(code)
@@ -101,6 +101,7 @@ class _Coordinator:
         self._read, write = os.pipe()
         os.set_blocking(self._read, False)
         self._text = b""
+        self._told: list[dict[str, Any]] = []
         environment = {
             **os.environ,
             "TF_CONFIG": json.dumps(tf_config),
@@ -138,15 +139,21 @@ class _Coordinator:
             self._process.kill()
             self._process.wait()
 
-    def messages(self) -> list[dict[str, Any]]:
-        """What it has told since the last call."""
+    def hung(self) -> list[str]:
+        """The workers that it has since told to hang."""
         try:
             while part := os.read(self._read, 1 << 16):
                 self._text += part
         except BlockingIOError:
             pass
         *lines, self._text = self._text.split(b"\n")
-        return [json.loads(line) for line in lines]
+        self._told += [json.loads(line) for line in lines]
+        return [message["hung"] for message in self._take("hung")]
+
+    def _take(self, kind: str) -> list[dict[str, Any]]:
+        found = [message for message in self._told if kind in message]
+        self._told = [message for message in self._told if kind not in message]
+        return found
 
     def verdict(self, code: int) -> str | None:
         """What was lost, None for nothing; raises the error that the coordinator told of."""
@@ -156,8 +163,8 @@ class _Coordinator:
             return "the coordinator lost its cluster"
         if code < 0:
             return f"the coordinator was ended by signal {-code}"
-        for message in self.messages():
-            if "error" in message:
-                kind = ValueError if message["input"] else CoordinatorFailed
-                raise kind(message["error"]) from CoordinatorFailed(message["traceback"])
+        self.hung()
+        for message in self._take("error"):
+            kind = ValueError if message["input"] else CoordinatorFailed
+            raise kind(message["error"]) from CoordinatorFailed(message["traceback"])
         raise CoordinatorFailed(f"the coordinator ended with code {code}")
