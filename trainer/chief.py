@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -13,6 +14,8 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import tensorflow as tf
 
 from trainer.cluster import environment, strategy
 from trainer.cluster.server import die_with_parent
@@ -73,9 +76,20 @@ def _check_length(data: Examples, train: TrainConfig) -> None:
         )
 
 
+def _log_to(folder: Path) -> None:
+    """TensorFlow tells of each lost worker at length: that goes to a file, our line of it to the terminal."""
+    folder.mkdir(parents=True, exist_ok=True)
+    logger = tf.get_logger()
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+    logger.addHandler(logging.FileHandler(folder / "chief-0.log"))
+    logger.propagate = False
+
+
 def main() -> int:
     die_with_parent()
     what = json.loads(sys.argv[1])
+    _log_to(Path(what["out"]) / "cluster")
     knowledge = Path(what["knowledge"]) if what["knowledge"] else None
     try:
         config = TrainConfig.from_json(what["train"])

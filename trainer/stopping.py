@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from types import FrameType
@@ -43,6 +44,7 @@ class Stopping:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._restore()
         if self.requested and kind is None:
+            sys.stdout.flush()
             signal.raise_signal(self._number)
 
     def _ask(self, number: int, _: FrameType | None) -> None:
