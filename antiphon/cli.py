@@ -101,7 +101,8 @@ def benchmark_names() -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0, 1 for a failure, 2 for bad input, 130 when stopped."""
+    """Run one command. Returns 0, 1 for a failure, 2 for bad input, 130 when stopped, 138 (trainer.cluster.supervisor
+    .AGAIN) when a chief has lost a parameter server and has to be started again."""
     for name, value in processes.QUIET.items():
         os.environ.setdefault(name, value)
     options = parser().parse_args(arguments)
@@ -160,10 +161,10 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 
 def exit_code(error: Exception) -> int:
-    """2 for bad input, 1 for another failure; a stage's own code where its process failed."""
+    """2 for bad input, 1 for another failure; an error's own code (of a stage's process that failed, say)."""
     if isinstance(error, ValueError | processes.Busy):
         return 2
-    return max(error.code, 1) if isinstance(error, processes.StageFailed) else 1
+    return max(getattr(error, "exit_code", 1), 1)
 
 
 def _message(error: Exception) -> str:

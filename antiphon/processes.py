@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import psutil
 
-_GRACE = 8.0  # seconds a process has between SIGTERM and SIGKILL
+_GRACE = 8.0  # seconds a process has between SIGTERM and SIGKILL, beyond those it asks for
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 QUIET = {  # what every process we start sees, unless the user's environment says otherwise
@@ -39,11 +39,11 @@ class Busy(RuntimeError):
 
 
 class StageFailed(RuntimeError):
-    """A stage's process ended with an error, which it has told itself; `code` is its exit code."""
+    """A stage's process ended with an error, which it has told itself; `exit_code` is its own."""
 
-    def __init__(self, message: str, code: int):
+    def __init__(self, message: str, exit_code: int):
         super().__init__(message)
-        self.code = code
+        self.exit_code = exit_code
 
 
 @contextlib.contextmanager
@@ -111,8 +111,12 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def stop(process: subprocess.Popen) -> None:
-    """End `process` with all that descends from it: SIGTERM, and SIGKILL for what is still there later."""
+def stop(process: subprocess.Popen, grace: float = 0.0) -> None:
+    """End `process` with all that descends from it: SIGTERM, and SIGKILL for what is still there later.
+
+    Args:
+        grace: seconds it may need to end in good order.
+    """
     try:
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     except psutil.NoSuchProcess:
@@ -120,7 +124,7 @@ def stop(process: subprocess.Popen) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     try:
-        _, alive = psutil.wait_procs(family, timeout=_GRACE)
+        _, alive = psutil.wait_procs(family, timeout=_GRACE + grace)
     except KeyboardInterrupt:  # asked a second time: wait no longer
         alive = family
     for member in alive:
@@ -129,10 +133,11 @@ def stop(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def run(command: Sequence[str], log: Path, held: Sequence[int] = ()) -> int:
+def run(command: Sequence[str], log: Path, held: Sequence[int] = (), grace: float = 0.0) -> int:
     """Run `command` to its end; what it prints is passed on and kept in `log`. Returns its exit code.
 
-    However this is left (an error, Ctrl-C, SIGTERM), the process and its descendants are gone afterwards.
+    However this is left (an error, Ctrl-C, SIGTERM), the process and its descendants are gone afterwards; they
+    have ``grace`` seconds and a few to end in good order.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     process = start(command, held, subprocess.PIPE)
@@ -141,7 +146,7 @@ def run(command: Sequence[str], log: Path, held: Sequence[int] = ()) -> int:
             _pass_on(process, _Tee(kept))
         return process.wait()
     finally:
-        stop(process)
+        stop(process, grace)
 
 
 def _pass_on(process: subprocess.Popen, tee: _Tee) -> None:

@@ -86,7 +86,7 @@ def _run_stage(config: Config, stage: Stage, file: Path, held: int, debug: bool)
     command = [sys.executable, "-m", "antiphon.cli", *stage.command, "--child", "-c", str(file)]
     if debug:
         command.append("--debug")
-    code = processes.run(command, log, [held])
+    code = processes.run(command, log, [held], stage.grace)
     if code != 0:
         how = f"was ended by signal {-code}" if code < 0 else f"failed with code {code}"
         raise processes.StageFailed(f"{stage.name} {how}; its output is in {log}", code)

@@ -32,6 +32,7 @@ class Stage:
         work: does it; returns a summary that JSON can write.
         identity: for a stage that can go on where it stopped, what must be the same for that; else None.
         version: raise it when the same settings come to give another output.
+        grace: seconds it may need to end in good order when it is told to.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Stage:
     work: Work
     identity: Work | None = None
     version: int = 1
+    grace: float = 0.0
 
 
 def plan(config: Config) -> list[Stage]:
@@ -79,7 +81,8 @@ def _train_stage(config: Config, variant: str) -> Stage:
     products = (f"models/{variant}/history.json", f"models/{variant}/checkpoints")
     command = ("train", "--variant", variant)
     identity = work.train_identity(variant)
-    return Stage(f"train-{variant}", command, needs, settings, products, work.train(variant), identity)
+    grace = settings.grace_seconds
+    return Stage(f"train-{variant}", command, needs, settings, products, work.train(variant), identity, grace=grace)
 
 
 def find(config: Config, name: str) -> list[Stage]:

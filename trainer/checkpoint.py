@@ -7,10 +7,13 @@ from any number of parameter servers is restored on any other number, and no pro
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
 import shutil
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -23,28 +26,61 @@ class CheckpointError(ValueError):
     """A checkpoint that does not fit the model it is restored into."""
 
 
-def save(folder: Path, tables: list[EmbeddingTable], flat: FlatWeights, state: dict[str, Any]) -> Path:
-    """Writes ``folder/ckpt-<step>`` and returns it; ``state["step"]`` names it.
+class Array(NamedTuple):
+    """One file of a checkpoint."""
 
-    The folder gets its name only when every file is complete, so a kill at any moment leaves the previous
-    checkpoints as they were.
-    """
-    final = folder / f"ckpt-{state['step']}"
-    scratch = folder / f".writing-{final.name}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    name: str
+    shape: tuple[int, ...]
+    blocks: Iterable[np.ndarray]  # float32, one after the other
+
+
+def arrays(tables: list[EmbeddingTable], flat: FlatWeights) -> Iterator[Array]:
+    """Everything a checkpoint holds; each block is read from its servers when it is asked for."""
     for table in tables:
         for name, variables in _arrays(table).items():
-            shape = (table.rows, variables[0].shape[1])
-            file = np.lib.format.open_memmap(scratch / f"{name}.npy", "w+", np.float32, shape)
-            for first, values in table.blocks(variables):
-                file[first : first + len(values)] = values
-            file.flush()
+            values = (block for _, block in table.blocks(variables))
+            yield Array(name, (table.rows, variables[0].shape[1]), values)
     for name, variables in _vectors(flat).items():
-        np.save(scratch / f"{name}.npy", flat.values(variables))
-    (scratch / "state.json").write_text(json.dumps(state))
-    shutil.rmtree(final, ignore_errors=True)
-    scratch.rename(final)
+        yield Array(name, (flat.size,), [flat.values(variables)])
+
+
+def size(tables: list[EmbeddingTable], flat: FlatWeights) -> int:
+    """Bytes of what ``arrays`` gives."""
+    held = sum(table.rows * shards[0].shape[1] for table in tables for shards in _arrays(table).values())
+    return 4 * (held + len(_vectors(flat)) * flat.size)
+
+
+def save(folder: Path, tables: list[EmbeddingTable], flat: FlatWeights, state: dict[str, Any]) -> Path:
+    """Writes ``folder/ckpt-<step>`` and returns it; ``state["step"]`` names it."""
+    return write(folder, arrays(tables, flat), state)
+
+
+def write(folder: Path, found: Iterable[Array], state: dict[str, Any]) -> Path:
+    """Writes ``folder/ckpt-<step>`` and returns it.
+
+    The folder gets its name only when every file is complete and on the disk, so a kill or a power cut at any moment
+    leaves the previous checkpoints as they were.
+
+    Raises:
+      OSError: the disk is full, or the folder cannot be written; nothing of the new checkpoint is left then.
+    """
+    final = folder / f"ckpt-{state['step']}"
+    scratch, replaced = folder / f".writing-{final.name}", folder / f".replaced-{final.name}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        scratch.mkdir(parents=True)
+        for array in found:
+            _write_array(scratch / f"{array.name}.npy", array)
+        _write_file(scratch / "state.json", [json.dumps(state).encode()])
+        _flush(scratch)
+        if final.exists():
+            final.rename(replaced)
+        scratch.rename(final)
+        _flush(folder)
+    except OSError:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
     return final
 
 
@@ -58,8 +94,8 @@ def restore_for_use(checkpoint: Path, tables: list[EmbeddingTable], flat: FlatWe
     for table in tables:
         name = f"table.{table.name}{suffix if table.trainable else ''}"
         values = _open(checkpoint / f"{name}.npy", (table.rows, table.width))
-        table.load(table.shards, lambda start, stop, values=values: values[start:stop])
-    flat.load(flat.variables, _open(checkpoint / f"dense{suffix}.npy", (flat.size,)))
+        table.load(table.shards, values)
+    flat.load(flat.variables, _open(checkpoint / f"dense{suffix}.npy", (flat.size,))(0, flat.size))
 
 
 def restore(checkpoint: Path, tables: list[EmbeddingTable], flat: FlatWeights) -> dict[str, Any]:
@@ -79,10 +115,9 @@ def restore(checkpoint: Path, tables: list[EmbeddingTable], flat: FlatWeights) -
         raise CheckpointError(f"{checkpoint}: the checkpoint has {sorted(unexpected)}, which the model has not")
     for table in tables:
         for name, variables in _arrays(table).items():
-            values = _open(there[name], (table.rows, variables[0].shape[1]))
-            table.load(variables, lambda start, stop, values=values: values[start:stop])
+            table.load(variables, _open(there[name], (table.rows, variables[0].shape[1])))
     for name, variables in _vectors(flat).items():
-        flat.load(variables, _open(there[name], (flat.size,)))
+        flat.load(variables, _open(there[name], (flat.size,))(0, flat.size))
     return state
 
 
@@ -96,9 +131,9 @@ def prune(folder: Path, keep: int, also: str = "") -> None:
     """Removes all but the newest ``keep`` checkpoints and the one named ``also``, and what a killed save left."""
     for old in _all(folder)[:-keep]:
         if old.name != also:
-            shutil.rmtree(old)
-    for left in folder.glob(".writing-*"):
-        shutil.rmtree(left)
+            shutil.rmtree(old, ignore_errors=True)
+    for left in (*folder.glob(".writing-*"), *folder.glob(".replaced-*")):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _all(folder: Path) -> list[Path]:
@@ -114,10 +149,50 @@ def _vectors(flat: FlatWeights) -> dict[str, list[tf.Variable]]:
     return {"dense": flat.variables} | {f"dense.{name}": slot for name, slot in flat.slots.items()}
 
 
-def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _open(path: Path, shape: tuple[int, ...]) -> Callable[[int, int], np.ndarray]:
+    """A function that reads rows from start to stop. Nothing is mapped: the file's pages would count as memory."""
     if not path.exists():
         raise CheckpointError(f"{path.parent}: the model needs {path.stem!r}, which the checkpoint has not")
-    values = np.load(path, mmap_mode="r")
-    if values.shape != shape:
-        raise CheckpointError(f"{path}: the model needs shape {shape}, the checkpoint has {values.shape}")
-    return values
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        there, _, dtype = np.lib.format.read_array_header_1_0(file)
+        start_of_data = file.tell()
+    if there != shape:
+        raise CheckpointError(f"{path}: the model needs shape {shape}, the checkpoint has {there}")
+    row = math.prod(shape[1:])
+
+    def read(start: int, stop: int) -> np.ndarray:
+        offset = start_of_data + start * row * dtype.itemsize
+        return np.fromfile(path, dtype, (stop - start) * row, offset=offset).reshape(stop - start, *shape[1:])
+
+    return read
+
+
+def _write_array(path: Path, array: Array) -> None:
+    header = {"descr": "<f4", "fortran_order": False, "shape": array.shape}
+
+    def parts() -> Iterator[memoryview]:
+        for block in array.blocks:
+            yield np.ascontiguousarray(block, "<f4").data
+
+    _write_file(path, parts(), lambda file: np.lib.format.write_array_header_1_0(file, header))
+
+
+def _write_file(path: Path, parts: Iterable[bytes | memoryview], begin: Callable[[Any], None] | None = None) -> None:
+    """Plain writes: on a full disk a write is an error, and a page of a mapped file would end the process."""
+    with path.open("wb") as file:
+        if begin:
+            begin(file)
+        for part in parts:
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush(folder: Path) -> None:
+    """The names in a folder, to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from feature_store.checks import above, at_least, one_of, require
 from trainer.cluster.launcher import ClusterSize
@@ -77,10 +79,13 @@ class TrainConfig:
     validate_every: int = 1  # epochs
     patience: int = 10  # validations without a better NDCG@10 before stopping; 0 never stops
     checkpoint_every: int = 1  # epochs
+    checkpoint_minutes: float = 10.0  # between checkpoints within an epoch; 0 writes none there
     keep_checkpoints: int = 2
     average: float = 0.0  # decay of the weights' moving average over epochs, which is then what is used; 0 is off
     cluster: str = ""  # "ps=2,workers=2" spawns a local cluster; "" trains in-process
     metrics_port: int = 0  # where the coordinator serves its counters to Prometheus; 0 is nowhere
+    hang_seconds: float = 120.0  # a remote call may take this long, or ten times the usual; then its worker hangs
+    grace_seconds: float = 20.0  # from SIGTERM to the end, a checkpoint included; Kubernetes gives 30
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -94,11 +99,20 @@ class TrainConfig:
         if self.prefetch:
             require(self.working_set == "off", "working_set", "must be 'off' with prefetch", self.working_set)
             require(self.loss.kind != "softmax", "loss.kind", "must read some rows with prefetch", self.loss.kind)
-        at_least("patience", self.patience, 0)
         require(0 <= self.metrics_port < 65536, "metrics_port", "must be at least 0 and below 65536", self.metrics_port)
+        for name in ("patience", "checkpoint_minutes"):
+            at_least(name, getattr(self, name), 0)
+        for name in ("hang_seconds", "grace_seconds"):
+            above(name, getattr(self, name), 0)
         require(0 <= self.average < 1, "average", "must be at least 0 and below 1", self.average)
         if self.cluster:
             ClusterSize.parse(self.cluster)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """What ``dataclasses.asdict`` made of one."""
+        parts = {"model": ModelConfig, "loss": LossConfig, "optimizer": OptimizerConfig}
+        return cls(**{**values, **{name: part(**values[name]) for name, part in parts.items()}})
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,33 +12,29 @@ from tqdm import tqdm
 
 from trainer import checkpoint, metrics, optimizers
 from trainer.averaging import SLOT, WeightAverage
+from trainer.checkpoint_writer import CheckpointWriter
 from trainer.cluster.ranking import ranking
 from trainer.cluster.strategy import Result, Runtime
 from trainer.cluster.work_queue import WorkQueue, WorkUnit
 from trainer.config import TrainConfig
 from trainer.input import Examples, read_records, target_counts, training_windows
 from trainer.monitor import Monitor, line, server_bytes
+from trainer.progress import Progress
 from trainer.read_ahead import read_ahead
 from trainer.recommender import Batch, Recommender
 from trainer.sampling import Popularity
 from trainer.step import Step
+from trainer.stopping import Stopping
 from trainer.working_set import WorkingSet
 
 SELECTION = "ndcg@10"
 """The validation metric that picks the best checkpoint and stops training early."""
 
 
-@dataclass
-class Progress:
-    """What a run knows beside its parameters; saved with every checkpoint."""
+BEST = ("best", "best_epoch", "best_checkpoint")
 
-    step: int = 0
-    epoch: int = 0  # epochs finished
-    best: float = -1.0
-    best_epoch: int = 0
-    best_checkpoint: str = ""
-    stopped: bool = False
-    history: list[dict[str, float]] = field(default_factory=list)  # one entry an epoch
+AHEAD = 2
+"""Units scheduled for each worker: one it works on, and the next."""
 
 
 class Trainer:
@@ -64,7 +60,11 @@ class Trainer:
         self.folder, self.config = folder, config
         self.checkpoints = folder / "checkpoints"
         self.monitor = monitor or Monitor()
+        self.writer = CheckpointWriter(self.checkpoints, config.keep_checkpoints)
         self.progress = Progress()
+        self._saved: tuple[int, int] | None = None  # epoch and step of the newest checkpoint
+        self._last_best = {name: getattr(self.progress, name) for name in BEST}  # of before, should its writing fail
+        self._save_at, self._mark = math.inf, 0.0
         self.optimizer = optimizers.build(config.optimizer)
         recommender.add_slots(self.optimizer)
         self.average: WeightAverage | None = None
@@ -80,51 +80,79 @@ class Trainer:
         self._functions: dict[int, tf.types.experimental.PolymorphicFunction] = {}
 
     def run(self) -> Progress:
-        """Trains until the epochs are done or validation stops improving; returns where it ended."""
+        """Trains until the epochs are done or validation stops improving; returns where it ended.
+
+        On SIGTERM or SIGINT it writes a checkpoint, inside the epoch, and then the signal takes its usual way.
+
+        Raises:
+          OSError: the last checkpoint could not be written. Training goes on without one before.
+          FloatingPointError: the loss is no number.
+        """
         self.monitor.servers(server_bytes(self.recommender.tables, self.recommender.dense, self.runtime.ps_devices))
-        self._resume()
-        writer = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
-        while self.progress.epoch < self.config.epochs and not self.progress.stopped:
-            entry = self._epoch()
-            last = self.progress.epoch == self.config.epochs
-            validate = last or self.progress.epoch % self.config.validate_every == 0
-            if validate:
-                with self.monitor.phase("validate"):
-                    entry |= self._validate()
-            entry |= self.monitor.epoch(self.progress.epoch, entry["loss"], entry["seconds"])
-            self.progress.history.append(entry)
-            with writer.as_default(step=self.progress.epoch):
-                for name, value in entry.items():
-                    tf.summary.scalar(name, value)
-            if validate or self.progress.epoch % self.config.checkpoint_every == 0:
-                with self.monitor.phase("checkpoint"):
-                    self._save()
-            tqdm.write(_line(entry, self.config.epochs))
-        writer.close()
+        with Stopping(self.config.grace_seconds) as stopping:
+            self._resume()
+            board = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
+            while self.progress.epoch < self.config.epochs and not self.progress.stopped:
+                if not self._epoch(stopping, board):
+                    break
+            board.close()
+            error = self._settle()
+            if stopping.requested:
+                tqdm.write(f"{self.folder.name}: stopped at step {self.progress.step}; the same command goes on")
+            elif error:
+                raise error
         return self.progress
 
-    def _epoch(self) -> dict[str, float]:
-        start, results, targets, total = time.perf_counter(), [], 0, 0.0
-        bar = tqdm(total=self._records(), desc=f"epoch {self.progress.epoch + 1}", unit=" rows", leave=False)
-        with bar:
-            while (unit := self.queue.take()) is not None:
-                results.append((unit, self._schedule(unit)))
-                self.monitor.queue(self.queue.units - self.queue.completed - len(results), len(results))
-                while len(results) > 2 * self.runtime.workers:
-                    total, targets = self._collect(results.pop(0), total, targets, bar)
-            while results:
-                total, targets = self._collect(results.pop(0), total, targets, bar)
+    def _epoch(self, stopping: Stopping, board: tf.summary.SummaryWriter) -> bool:
+        """Trains to the end of the epoch, validates and saves; False when asked to stop."""
+        if not self._train(stopping):
+            self._save()
+            return False
         self.queue.next_epoch()
-        self.progress.epoch += 1
+        progress, config = self.progress, self.config
+        entry = progress.end_epoch()
         if self.average:
-            self.average.update(self.progress.epoch)
-        seconds = time.perf_counter() - start
-        return {
-            "epoch": self.progress.epoch,
-            "loss": total / max(targets, 1),
-            "seconds": seconds,
-            "targets_per_second": targets / seconds,
-        }
+            self.average.update(progress.epoch)
+        last = progress.epoch == config.epochs
+        validate = last or progress.epoch % config.validate_every == 0
+        if validate:
+            with self.monitor.phase("validate"):
+                entry |= self._validate()
+        entry |= self.monitor.epoch(progress.epoch, entry["loss"], entry["seconds"])
+        progress.history.append(entry)
+        _plot(board, entry)
+        if validate or progress.epoch % config.checkpoint_every == 0 or stopping.requested:
+            self._save()
+        tqdm.write(_line(entry, config.epochs))
+        return not stopping.requested
+
+    def _train(self, stopping: Stopping) -> bool:
+        """Trains the units of this epoch that are not done; False when asked to stop before all are.
+
+        Before a checkpoint no new unit is given out and those under way are waited for, so that the units that
+        are done are exactly those the parameters have seen.
+        """
+        progress, done = self.progress, self.queue.completed_records
+        title = f"epoch {progress.epoch + 1}"
+        self._mark, outstanding = time.monotonic(), {}
+        self._save_at = self._mark + 60 * (self.config.checkpoint_minutes or math.inf)
+        with tqdm(total=self.examples.count("train"), initial=done, desc=title, unit=" rows", leave=False) as bar:
+            while not self.queue.finished:
+                pause = stopping.requested or (time.monotonic() > self._save_at and not self.writer.busy)
+                while not pause and len(outstanding) < AHEAD * self.runtime.workers and (unit := self.queue.take()):
+                    outstanding[self._schedule(unit)] = unit
+                self.monitor.queue(self.queue.units - self.queue.completed - len(outstanding), len(outstanding))
+                with self.monitor.phase("wait"):
+                    ended = self.runtime.done(outstanding, 0.2)
+                for result in ended:
+                    self._collect(outstanding.pop(result), result, bar)
+                if stopping.requested and (stopping.overdue or not outstanding):
+                    progress.running.repeated += sum(unit.records for unit in outstanding.values())
+                    break
+                if pause and not outstanding and not self.queue.finished:
+                    self._save()
+        self._tick()
+        return self.queue.finished
 
     def _schedule(self, unit: WorkUnit) -> Result:
         steps = -(-unit.records // self.config.batch)
@@ -135,12 +163,8 @@ class Trainer:
         with self.monitor.phase("schedule" if steps in self._functions else "compile"):
             return self.runtime.schedule(self._function(steps), (*arguments, tf.constant(first, tf.int64)))
 
-    def _collect(
-        self, job: tuple[WorkUnit, Result], total: float, targets: int, bar: tqdm
-    ) -> tuple[float, int]:
-        unit, result = job
-        with self.monitor.phase("wait"):
-            losses, counts = result.fetch()
+    def _collect(self, unit: WorkUnit, result: Result, bar: tqdm) -> None:
+        losses, counts = result.fetch()
         if not np.isfinite(losses).all():
             raise FloatingPointError(
                 f"{self.folder.name}: the loss is {losses[~np.isfinite(losses)][0]} in epoch {unit.epoch + 1}; "
@@ -148,9 +172,19 @@ class Trainer:
             )
         self.queue.done(unit)
         self.monitor.unit(result, len(losses), unit.records)
+        running = self.progress.running
+        running.loss += float((losses * counts).sum())
+        running.targets += int(counts.sum())
+        running.examples += unit.records
+        running.units[str(result.worker)] = running.units.get(str(result.worker), 0) + 1
+        if result.attempts > 1:
+            running.repeated += (result.attempts - 1) * unit.records
+            tqdm.write(
+                f"a worker was lost: unit {unit.index} of epoch {unit.epoch + 1} was run again; "
+                f"at most {unit.records} examples count twice"
+            )
         bar.update(unit.records)
         bar.set_postfix(loss=f"{losses[-1]:.4f}")
-        return total + float((losses * counts).sum()), targets + int(counts.sum())
 
     def _function(self, steps: int) -> tf.types.experimental.PolymorphicFunction:
         """The work of one scheduled call: reads a unit's records, shuffles them, trains ``steps`` batches."""
@@ -217,8 +251,10 @@ class Trainer:
         self.ranking.refresh()
         found = self.ranking.rank("valid")
         values = {n: float(v.mean()) for n, v in metrics.per_user(found.above, found.tied, (5, 10)).items()}
+        self._settle()  # what the best was before is then known to be on the disk
         progress = self.progress
         if values[SELECTION] > progress.best:
+            self._last_best = {name: getattr(progress, name) for name in BEST}
             progress.best, progress.best_epoch = values[SELECTION], progress.epoch
             progress.best_checkpoint = f"ckpt-{progress.step}"
         elif self.config.patience:
@@ -227,9 +263,31 @@ class Trainer:
         return {f"valid/{name}": value for name, value in values.items()}
 
     def _save(self) -> None:
-        state = {**vars(self.progress), "queue": self.queue.state()}
-        checkpoint.save(self.checkpoints, self.recommender.tables, self.recommender.dense, state)
-        checkpoint.prune(self.checkpoints, self.config.keep_checkpoints, self.progress.best_checkpoint)
+        """Begins a checkpoint of the parameters as they are, unless the newest one is of here."""
+        progress = self.progress
+        here = (progress.epoch, progress.step)
+        if here == self._saved:
+            return
+        self._settle()
+        self._tick()
+        state = {**progress.state(), "queue": self.queue.state()}
+        with self.monitor.phase("checkpoint"):
+            self.writer.save(self.recommender.tables, self.recommender.dense, state, progress.best_checkpoint)
+        self._saved = here
+        self._save_at = time.monotonic() + 60 * (self.config.checkpoint_minutes or math.inf)
+
+    def _settle(self) -> OSError | None:
+        """Waits for the checkpoint that is being written; one that failed is not the best."""
+        error = self.writer.settle()
+        if error and self.progress.best_checkpoint == f"ckpt-{self._saved[1]}":
+            vars(self.progress).update(self._last_best)
+        self._saved = None if error else self._saved
+        return error
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.progress.running.seconds += now - self._mark
+        self._mark = now
 
     def _resume(self) -> None:
         newest = checkpoint.newest(self.checkpoints)
@@ -237,20 +295,30 @@ class Trainer:
             return
         state = checkpoint.restore(newest, self.recommender.tables, self.recommender.dense)
         self.queue.restore(state.pop("queue"))
-        self.progress = Progress(**state)
-        tqdm.write(f"resuming {self.folder.name} from {newest.name}, epoch {self.progress.epoch}")
+        self.progress = progress = Progress.of_state(state)
+        self._saved = (progress.epoch, progress.step)
+        done = f"{self.queue.completed} of {self.queue.units} units done"
+        tqdm.write(f"resuming {self.folder.name} from {newest.name}, epoch {progress.epoch + 1}, {done}")
 
     def _popularity(self) -> Popularity:
         if self.config.loss.kind in ("sampled_softmax", "in_batch"):
             return Popularity(target_counts(self.examples, self.config.model.max_length))
         return Popularity(np.zeros(self.examples.vocabulary.size, np.int64))
 
-    def _records(self) -> int:
-        return self.examples.count("train")
+
+def _plot(board: tf.summary.SummaryWriter, entry: dict[str, float]) -> None:
+    """A full disk is no reason to stop training."""
+    try:
+        with board.as_default(step=entry["epoch"]):
+            for name, value in entry.items():
+                tf.summary.scalar(name, value)
+    except tf.errors.OpError as error:
+        tqdm.write(f"WARNING: TensorBoard's file could not be written ({error.message})")
 
 
 def _line(entry: dict[str, float], epochs: int) -> str:
     words = [f"epoch {entry['epoch']:>3}/{epochs}  loss {entry['loss']:.4f}  {entry['seconds']:.1f}s"]
     words += [f"{entry['targets_per_second']:,.0f} targets/s"]
+    words += [f"at most {entry['repeated']:,} examples repeated"] if entry["repeated"] else []
     words += [f"{n.removeprefix('valid/')} {entry[n]:.4f}" for n in entry if n in ("valid/recall@10", "valid/ndcg@10")]
     return "  ".join([*words, line(entry)])

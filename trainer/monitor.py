@@ -21,7 +21,7 @@ STALENESS_BUCKETS = (0, 1, 2, 4, 8, 16, 32, 64, 128)  # units
 
 
 class Monitor:
-    """Counts for one process's training, over restarts of its cluster too.
+    """Counts for one coordinator's training; a new coordinator starts from zero.
 
     Args:
       port: serves Prometheus's text format at ``http://<every address>:<port>/metrics`` until closed; 0 does not.

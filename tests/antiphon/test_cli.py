@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from antiphon.cli import STAGES, main, parser
+from antiphon import processes
+from antiphon.cli import STAGES, exit_code, main, parser
 
 
 def antiphon(*arguments, cwd=None):
@@ -71,6 +72,15 @@ def test_a_tf_config_that_is_not_one_is_told(config, monkeypatch, capsys):
     monkeypatch.setenv("TF_CONFIG", "chief")
     assert main(["train", "-c", config, "--variant", "ids"]) == 2
     assert "TF_CONFIG: must be JSON with task.type, received 'chief'" in capsys.readouterr().err
+
+
+def test_an_error_that_asks_to_be_started_again_has_its_own_exit_code():
+    from trainer.cluster.strategy import ParameterServerLost
+
+    assert exit_code(ParameterServerLost("ps 1")) == 138
+    assert exit_code(processes.StageFailed("train", 138)) == 138
+    assert exit_code(processes.StageFailed("train", -9)) == 1
+    assert (exit_code(ValueError("x")), exit_code(OSError("x"))) == (2, 1)
 
 
 def test_a_benchmark_gets_its_own_arguments():

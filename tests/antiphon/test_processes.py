@@ -44,6 +44,25 @@ def test_what_tensorflow_says_before_it_can_be_quieted_stays_in_the_log(tmp_path
     assert capfdbinary.readouterr().out.decode().splitlines() == [lines[0], lines[2]]
 
 
+def test_a_process_that_asks_for_it_has_time_to_end_in_good_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "_GRACE", 0.0)
+    code = f"""
+import pathlib, signal, sys, time
+def end(*_):
+    time.sleep(0.5)
+    pathlib.Path({str(tmp_path / "saved")!r}).touch()
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+time.sleep(600)
+"""
+    process = processes.start(python(code), output=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
+    processes.stop(process, grace=60.0)
+    assert (tmp_path / "saved").exists()
+    process.stdout.close()
+
+
 def test_the_exit_code_is_returned(tmp_path):
     assert processes.run(python("raise SystemExit(7)"), tmp_path / "x.log") == 7
 

@@ -1,4 +1,6 @@
 import json
+import resource
+import signal
 
 import numpy as np
 import pytest
@@ -41,6 +43,113 @@ def test_a_stopped_run_resumed_ends_where_an_unbroken_one_does(shop, tmp_path):
     assert one.keys() == two.keys()
     for name in one:
         np.testing.assert_allclose(one[name], two[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+class Ended(Exception):
+    pass
+
+
+class EndsAfter(InProcess):
+    """Sends this process SIGTERM when so many units have been scheduled."""
+
+    def __init__(self, units):
+        self.units = units
+
+    def schedule(self, function, args=()):
+        self.units -= 1
+        if self.units == 0:
+            signal.raise_signal(signal.SIGTERM)
+        return super().schedule(function, args)
+
+
+@pytest.fixture
+def sigterm():
+    def end(*_):
+        raise Ended
+
+    before = signal.signal(signal.SIGTERM, end)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def trainer(runtime, examples, folder, config):
+    data = Examples(examples)
+    return Trainer(runtime, data, Recommender(MODEL, data.vocabulary.size, seed=1), folder, config)
+
+
+def test_a_run_that_was_told_to_end_inside_an_epoch_ends_where_an_unbroken_one_does(shop, tmp_path, sigterm):
+    config = TrainConfig(**{**vars(CONFIG), "batch": 4, "epochs": 3, "average": 0.5})
+    whole = trainer(InProcess(), shop / "examples", tmp_path / "whole", config).run()
+    with pytest.raises(Ended):
+        trainer(EndsAfter(12), shop / "examples", tmp_path / "broken", config).run()
+    state = json.loads((checkpoint.newest(tmp_path / "broken" / "checkpoints") / "state.json").read_text())
+    assert state["epoch"] == 1 and 0 < len(state["queue"]["done"]) < 8
+    assert state["running"]["examples"] == 8 * len(state["queue"]["done"])
+    resumed = trainer(InProcess(), shop / "examples", tmp_path / "broken", config).run()
+    assert (resumed.step, resumed.examples, resumed.repeated) == (whole.step, whole.examples, 0)
+    manifest = Examples(shop / "examples").manifest["splits"]["train"]
+    assert resumed.examples == 3 * manifest["examples"]
+    for one, two in zip(whole.history, resumed.history, strict=True):
+        assert one["targets"] == two["targets"] == manifest["targets"]
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
+    one = parameters(checkpoint.newest(tmp_path / "whole" / "checkpoints"))
+    two = parameters(checkpoint.newest(tmp_path / "broken" / "checkpoints"))
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_checkpoints_are_written_inside_an_epoch(shop, tmp_path):
+    often = {"batch": 2, "epochs": 2, "checkpoint_minutes": 1e-9, "keep_checkpoints": 999}
+    config = TrainConfig(**{**vars(CONFIG), **often})
+    progress = trainer(InProcess(), shop / "examples", tmp_path / "ids", config).run()
+    states = [json.loads(p.read_text()) for p in (tmp_path / "ids" / "checkpoints").glob("ckpt-*/state.json")]
+    assert sorted(state["epoch"] for state in states if not state["queue"]["done"]) == [1, 2]
+    inside = [state for state in states if state["queue"]["done"]]
+    assert inside and all(state["running"]["examples"] == 4 * len(state["queue"]["done"]) for state in inside)
+    assert progress.best_checkpoint in {f"ckpt-{state['step']}" for state in states}
+
+
+class FullDisk(InProcess):
+    """While the units ``first`` to ``last`` are scheduled, no file may grow beyond 100 bytes."""
+
+    def __init__(self, first, last):
+        self.first, self.last, self.unit = first, last, 0
+
+    def schedule(self, function, args=()):
+        self.unit += 1
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if self.unit == self.first:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        if self.unit == self.last + 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        return super().schedule(function, args)
+
+
+@pytest.fixture
+def file_size():
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_training_goes_on_with_a_full_disk_and_names_only_checkpoints_that_are_there(shop, tmp_path, file_size, capsys):
+    config = TrainConfig(**{**vars(CONFIG), "batch": 4, "epochs": 4})
+    units = -(-Examples(shop / "examples").count("train") // 8)
+    progress = trainer(FullDisk(2, 2 * units - 1), shop / "examples", tmp_path / "ids", config).run()
+    assert "could not be written" in capsys.readouterr().out
+    assert progress.epoch == 4
+    assert progress.best_epoch > 1
+    assert (tmp_path / "ids" / "checkpoints" / progress.best_checkpoint / "state.json").exists()
+
+
+def test_a_last_checkpoint_that_cannot_be_written_is_an_error(shop, tmp_path, file_size, capsys):
+    config = TrainConfig(**{**vars(CONFIG), "batch": 4, "epochs": 2})
+    units = -(-Examples(shop / "examples").count("train") // 8)
+    with pytest.raises(OSError, match="File too large"):
+        trainer(FullDisk(units + 2, 999), shop / "examples", tmp_path / "ids", config).run()
+    newest = checkpoint.newest(tmp_path / "ids" / "checkpoints")
+    assert json.loads((newest / "state.json").read_text())["epoch"] == 1
 
 
 def test_another_model_in_the_same_folder_is_refused(shop, tmp_path):

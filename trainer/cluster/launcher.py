@@ -24,6 +24,8 @@ MALLOC = (
 )
 """For GLIBC_TUNABLES: big tables in huge pages, and what a step frees stays with the process for the next one."""
 
+VAIN = 4  # times a worker may end soon after its start before that is an error
+
 _LOG_TAIL = 2000  # bytes of a dead server's log shown in the error
 
 
@@ -69,7 +71,7 @@ class LocalCluster:
             cluster = strategy.connect(servers.tf_config)
 
     The servers end with the ``with`` block, with the interpreter, and with this process however it dies,
-    SIGKILL included: each watches its parent. Start it from the main thread.
+    SIGKILL included: each watches its parent. Start it, and restart its workers, from the main thread.
 
     Args:
         size: how many servers of each role.
@@ -87,6 +89,8 @@ class LocalCluster:
         self._threads = threads or max(1, len(os.sched_getaffinity(0)) // size.workers)
         self._timeout = timeout
         self._servers: dict[str, subprocess.Popen] = {}
+        self._started: dict[str, float] = {}
+        self._short: dict[str, int] = {}  # by worker, how often in succession it ended soon after its start
         self._held = ExitStack()
         self._spec: dict[str, list[str]] = {}
 
@@ -108,10 +112,10 @@ class LocalCluster:
         self.stop()
 
     def start(self) -> None:
-        atexit.register(self.stop)
+        """Starts the servers and waits until they accept connections."""
         try:
-            self._launch()
-            self._wait_until_accepting()
+            self.launch()
+            self.wait_until_accepting()
         except BaseException:
             self.stop()
             raise
@@ -123,6 +127,35 @@ class LocalCluster:
                 raise ClusterError(
                     f"{name} ended with code {server.returncode}; the end of its log:\n{self._tail(name)}"
                 )
+
+    def kill(self, name: str) -> None:
+        """Ends one server at once, also one that hangs."""
+        self._servers[name].kill()
+        self._servers[name].wait()
+
+    def restart(self, name: str) -> None:
+        """Starts a server that has ended again, at its address; its log goes on."""
+        role, index = name.split("-")
+        self._servers[name] = self._launch_server(role, int(index))
+
+    def restart_workers(self) -> list[str]:
+        """Starts every worker that has died again; returns their names.
+
+        Raises:
+            ClusterError: a worker died ``VAIN`` times in succession, each time within a minute of its start.
+        """
+        dead = [n for n, s in self._servers.items() if n.startswith("worker") and s.poll() is not None]
+        for name in dead:
+            code, lived = self._servers[name].returncode, time.monotonic() - self._started[name]
+            self._short[name] = self._short.get(name, 0) + 1 if lived < 60 else 0
+            if self._short[name] >= VAIN:
+                raise ClusterError(
+                    f"{name} ended {VAIN} times soon after its start, with code {code}; "
+                    f"the end of its log:\n{self._tail(name)}"
+                )
+            print(f"{name} ended with code {code}: starting it again", flush=True)
+            self.restart(name)
+        return dead
 
     def stop(self) -> None:
         """Ends every server: SIGTERM, then SIGKILL after five seconds. Calling it again does nothing."""
@@ -139,7 +172,9 @@ class LocalCluster:
                 server.wait()
         self._held.close()
 
-    def _launch(self) -> None:
+    def launch(self) -> None:
+        """Starts the servers; ``tf_config`` is known from then on."""
+        atexit.register(self.stop)
         self._spec = {
             "chief": [self._free_address()],
             "ps": [self._free_address() for _ in range(self._size.ps)],
@@ -161,9 +196,11 @@ class LocalCluster:
         environment.setdefault("GLIBC_TUNABLES", MALLOC)
         if role == "ps":
             environment["CUDA_VISIBLE_DEVICES"] = "-1"
-        with open(self._logs / f"{role}-{index}.log", "wb") as log:
+        name = f"{role}-{index}"
+        self._started[name] = time.monotonic()
+        with open(self._logs / f"{name}.log", "ab" if name in self._servers else "wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "trainer.cluster.server", f"--threads={self._threads}"],
+                [sys.executable, "-P", "-m", "trainer.cluster.server", f"--threads={self._threads}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -178,7 +215,8 @@ class LocalCluster:
         holder.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{holder.getsockname()[1]}"
 
-    def _wait_until_accepting(self) -> None:
+    def wait_until_accepting(self) -> None:
+        """Raises ClusterError when a server died or did not accept connections in time."""
         end = time.monotonic() + self._timeout
         waiting = {
             f"{role}-{index}": address

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from trainer.cluster import launcher, server, strategy
+from trainer.cluster.environment import from_environment
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def runtime(cluster: str, logs: Path) -> Iterator[strategy.Runtime]:
       ValueError: TF_CONFIG is not a cluster and a task.
       ClusterError: a local server did not start.
     """
-    tf_config = strategy.from_environment()
+    tf_config = from_environment()
     if tf_config is not None and tf_config["task"]["type"] in ("ps", "worker"):
         server.serve(tf_config)
     with ExitStack() as stack:

@@ -93,7 +93,7 @@ def _peers(cluster: dict[str, list[str]], role: str) -> int:
     return len(cluster["worker" if role == "ps" else "ps"])
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Asks Linux for SIGKILL when the parent ends; elsewhere the loop in `serve` notices within a second."""
     if sys.platform == "linux" and PARENT in os.environ:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -103,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, help="threads in which one operation computes")
     arguments = parser.parse_args()
-    _die_with_parent()
+    die_with_parent()
     serve(json.loads(os.environ["TF_CONFIG"]), arguments.threads)
 
 

@@ -5,10 +5,12 @@ Both have one small interface, so that the training loop reads the same for eith
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -16,10 +18,16 @@ import tensorflow as tf
 from tensorflow.python.distribute.coordinator.coordinator_context import get_current_dispatch_context
 
 from trainer.cluster.ended import Ended
+from trainer.cluster.overdue import Overdue
+from trainer.cluster.supervisor import AGAIN
+
+_HERE = "/job:chief/replica:0/task:0/device:CPU:0"
 
 
 class ParameterServerLost(RuntimeError):
     """A parameter server is gone, and its share of the parameters with it."""
+
+    exit_code = AGAIN
 
 
 class Result(Protocol):
@@ -41,6 +49,9 @@ class Runtime(Protocol):
 
     def schedule(self, function: Callable, args: Sequence = ()) -> Result: ...
 
+    def done(self, results: Collection[Result], seconds: float) -> list[Result]:
+        """Those of ``results`` that can be fetched at once; waits up to ``seconds`` for the first."""
+
     def join(self) -> None:
         """Waits for every scheduled call."""
 
@@ -53,6 +64,10 @@ class InProcess:
 
     def schedule(self, function: Callable, args: Sequence = ()) -> Result:
         return _Value(function(*args))
+
+    def done(self, results: Collection[Result], seconds: float) -> list[Result]:
+        """All of them."""
+        return list(results)
 
     def join(self) -> None:
         """Nothing is ever outstanding."""
@@ -71,19 +86,56 @@ class Cluster:
             f"/job:ps/replica:0/task:{i}/device:CPU:0" for i in range(spec.num_tasks("ps"))
         ]
         self.workers = spec.num_tasks("worker")
-        self._ended = Ended()
+        self.overdue = Overdue(float("inf"))
+        self.ended = threading.Condition()
+        self.finished = Ended()
 
     def schedule(self, function: Callable, args: Sequence = ()) -> Result:
         """Queues ``function(*args)``, a tf.function, for the next free worker; blocks on a full queue."""
-        call = _Call(function.get_concrete_function(*args), self._ended)
-        # Its own schedule() takes nothing but a tf.function, though its threads run any callable.
-        with _named_loss():
-            call.value = self.coordinator._cluster.schedule(call, args=tuple(args), kwargs={})
+        call = _Call(function.get_concrete_function(*args), self)
+        self.overdue.scheduled()
+        with named_loss():  # below ClusterCoordinator.schedule, which takes no callable that could count its attempts
+            self.coordinator._cluster.schedule(call, args=tuple(args), kwargs={})
         return call
 
+    def done(self, results: Collection[Result], seconds: float) -> list[Result]:
+        """Those of ``results`` that have ended; waits up to ``seconds`` for the first.
+
+        Raises:
+            ParameterServerLost: what is waited for will not come. Other errors are those of the calls.
+        """
+        with self.ended:
+            self.ended.wait_for(lambda: any(result.ended for result in results), seconds)
+            found = [result for result in results if result.ended]
+        if not found:
+            with named_loss():
+                self.coordinator.done()
+        return found
+
     def join(self) -> None:
-        with _named_loss():
+        with named_loss():
             self.coordinator.join()
+
+    def watch(self, floor: float, hung: Callable[[int], None]) -> None:
+        """From now on calls ``hung`` with the index of a worker whose call takes far longer than calls do.
+
+        When that does not help and no call ends, this process ends with ``AGAIN``: something else hangs, and a new
+        cluster is needed. See ``Overdue``.
+
+        Args:
+            floor: seconds that any call may take.
+        """
+        self.overdue = Overdue(floor)
+        threading.Thread(target=self._watch, args=(hung,), name="overdue calls", daemon=True).start()
+
+    def _watch(self, hung: Callable[[int], None]) -> None:
+        while True:
+            time.sleep(1.0)
+            for worker in self.overdue.workers():
+                hung(worker)
+            if self.overdue.all:
+                print("no call to the cluster ends: it has to be started again", file=sys.stderr, flush=True)
+                os._exit(AGAIN)
 
 
 def connect(tf_config: dict) -> Cluster:
@@ -106,21 +158,6 @@ def connect(tf_config: dict) -> Cluster:
     return Cluster(tf.distribute.coordinator.ClusterCoordinator(strategy), spec)
 
 
-def from_environment() -> dict | None:
-    """TF_CONFIG, or None where it is not set. Raises ValueError when it is not a cluster and a task."""
-    text = os.environ.get("TF_CONFIG")
-    if not text:
-        return None
-    try:
-        tf_config = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"TF_CONFIG is not JSON ({error}): {text[:200]!r}") from None
-    for field in ("cluster", "task"):
-        if not isinstance(tf_config, dict) or not isinstance(tf_config.get(field), dict):
-            raise ValueError(f"TF_CONFIG: {field!r} must be an object, in {text[:200]!r}")
-    return tf_config
-
-
 class _Value:
     worker, attempts, staleness = 0, 1, 0
 
@@ -132,36 +169,55 @@ class _Value:
 
 
 class _Call:
-    """One scheduled call, which TensorFlow's coordinator begins in a worker's own thread, again where one is lost."""
+    """One scheduled call, which TensorFlow's coordinator begins on a worker's own thread, again where one is lost.
 
-    value: tf.distribute.experimental.coordinator.RemoteValue
+    It keeps its values itself: TensorFlow's RemoteValue waits for ever when another call's error ends the queue.
+    """
 
-    def __init__(self, function: Callable, ended: Ended):
-        self._function, self._ended = function, ended
-        self.worker, self.attempts, self.staleness = -1, 0, 0
+    def __init__(self, function: Callable, cluster: Cluster):
+        self._function, self._cluster = function, cluster
+        self.attempts, self.worker, self.staleness, self.ended = 0, -1, 0, False
 
-    def __call__(self, *args: tf.Tensor) -> Any:
+    def __call__(self, *args: tf.Tensor) -> None:
+        worker = get_current_dispatch_context().worker_index
+        overdue, condition = self._cluster.overdue, self._cluster.ended
         self.attempts += 1
-        self.worker = get_current_dispatch_context().worker_index
-        before = self._ended.count
-        values = self._function(*args)
-        self.staleness = self._ended.another() - 1 - before
-        return values
+        overdue.began(worker)
+        before, well = self._cluster.finished.count, False
+        try:
+            tensors = self._function(*args)
+            with tf.device(_HERE):
+                values = tf.nest.map_structure(lambda tensor: tf.identity(tensor).numpy(), tensors)
+            well = True
+        finally:
+            overdue.ended(worker, well)
+        self.staleness = self._cluster.finished.another() - 1 - before
+        with condition:
+            self._values, self.worker, self.ended = values, worker, True
+            condition.notify_all()
 
     def fetch(self) -> Any:
-        with _named_loss():
-            return self.value.fetch()
+        while not self._cluster.done([self], 1.0):
+            pass
+        return self._values
 
 
 @contextmanager
-def _named_loss() -> Iterator[None]:
-    """Turns TensorFlow's error for a lost parameter server into one that says which and what to do."""
+def named_loss() -> Iterator[None]:
+    """Turns TensorFlow's error for a lost parameter server into ParameterServerLost, which says which."""
     try:
         yield
-    except tf.errors.UnavailableError as error:
+    except tf.errors.OpError as error:
         lost = re.search(r"/job:ps/replica:0/task:(\d+)", str(error))
-        if not lost:
+        if not lost or not _tells_of_a_loss(error):
             raise
         raise ParameterServerLost(
             f"parameter server {lost[1]} does not answer: restart the cluster and resume from a checkpoint"
         ) from error
+
+
+def _tells_of_a_loss(error: tf.errors.OpError) -> bool:
+    """The other end of a call is gone, or is another process at the same address, which knows nothing of us."""
+    if isinstance(error, tf.errors.InvalidArgumentError):
+        return any(words in str(error) for words in ("unknown device", "Unable to find the relevant tensor"))
+    return isinstance(error, tf.errors.UnavailableError | tf.errors.AbortedError | tf.errors.CancelledError)

@@ -95,6 +95,11 @@ class WorkQueue:
         return len(self._done)
 
     @property
+    def completed_records(self) -> int:
+        """Records of the units that are done."""
+        return sum(self._order[index].records for index in self._done)
+
+    @property
     def finished(self) -> bool:
         """Every unit of this epoch is done."""
         return len(self._done) == len(self._order)

@@ -125,6 +125,60 @@ def parameters(folder):
     return {p.stem: np.load(p) for p in checkpoint.newest(folder / "checkpoints").glob("*.npy")}
 
 
+SLOW = """
+import sys
+from pathlib import Path
+import tensorflow as tf
+from trainer.cluster import strategy
+from trainer.cluster.launcher import ClusterSize, LocalCluster
+from trainer.config import LossConfig, ModelConfig, TrainConfig
+from trainer.input import Examples
+from trainer.loop import Trainer
+from trainer.recommender import Recommender
+
+
+class OneSlowUnit(Trainer):
+    # The first unit of an epoch waits on its worker until every other unit of the epoch has ended.
+
+    def _function(self, steps):
+        whole = super()._function(steps)
+        with tf.device(self.runtime.ps_devices[0]):
+            self.ended = getattr(self, "ended", None) or tf.Variable(0)
+
+        @tf.function(input_signature=whole.input_signature)
+        def unit(files, firsts, counts, seed, first):
+            others = tf.where(seed[1] == 0, self.queue.units - 1, 0)
+            now = self.ended.read_value()
+            waited = tf.while_loop(lambda ended: ended < others, lambda _: [self.ended.read_value()], [now])
+            with tf.control_dependencies(waited):
+                losses, targets = whole(files, firsts, counts, seed, first)
+            with tf.control_dependencies([targets]):
+                self.ended.assign_add(1)
+            return losses, targets
+
+        return unit
+
+
+examples, out = Examples(Path(sys.argv[1])), Path(sys.argv[2])
+model = ModelConfig(d=8, blocks=1, max_length=10)
+config = TrainConfig(batch=4, epochs=1, steps_per_schedule=1, model=model, loss=LossConfig("in_batch"))
+with LocalCluster(ClusterSize(ps=1, workers=2), out / "logs") as servers:
+    runtime = strategy.connect(servers.tf_config)
+    recommender = Recommender(model, examples.vocabulary.size, None, runtime.ps_devices, 1)
+    trainer = OneSlowUnit(runtime, examples, recommender, out, config)
+    entry, = trainer.run().history
+    units = sorted(entry[f"units/worker-{k}"] for k in (0, 1))
+    assert units == [1, trainer.queue.units - 1], units
+    assert entry["examples"] == examples.count("train") and entry["repeated"] == 0
+"""
+
+
+def test_a_slow_worker_does_not_idle_the_others(repository, shop, tmp_path):
+    process = python(repository, "-c", SLOW, shop / "examples", tmp_path)
+    _, error = process.communicate(timeout=900)
+    assert process.returncode == 0, error[-3000:]
+
+
 LOSE = """
 import os, signal, sys, time
 import tensorflow as tf
@@ -162,25 +216,6 @@ def test_a_call_in_process_runs_at_once():
     assert runtime.schedule(lambda x: {"y": x + 1}, (tf.constant(1),)).fetch() == {"y": 2}
     assert runtime.ps_devices == [None]
     runtime.join()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "TF_CONFIG is not JSON"),
-        ("[]", "'cluster' must be an object"),
-        ('{"cluster": {}}', "'task' must be an object"),
-    ],
-)
-def test_a_wrong_tf_config_is_named(monkeypatch, text, message):
-    monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(ValueError, match=message):
-        strategy.from_environment()
-
-
-def test_without_tf_config_there_is_no_cluster(monkeypatch):
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    assert strategy.from_environment() is None
 
 
 @pytest.mark.parametrize(

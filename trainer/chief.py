@@ -1,0 +1,115 @@
+"""The process that trains: alone, or as the coordinator of a cluster.
+
+`python -m trainer.chief <what to train, as JSON>` is how a supervised cluster starts it; TF_CONFIG names the cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from trainer.cluster import environment, strategy
+from trainer.cluster.server import die_with_parent, leave_gpus_to_workers
+from trainer.cluster.supervisor import AGAIN, tell
+from trainer.config import TrainConfig
+from trainer.input import Examples
+from trainer.knowledge import read_knowledge
+from trainer.loop import Trainer
+from trainer.monitor import Monitor
+from trainer.recommender import Recommender
+from trainer.train import claim, write_json
+
+
+def train(
+    examples: Path, knowledge: Path | None, out: Path, train: TrainConfig, tf_config: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """See ``trainer.train.run``. With ``tf_config`` this process coordinates that cluster."""
+    start = time.perf_counter()
+    data = Examples(examples)
+    _check_length(data, train)
+    claim(out, train)
+    vectors = None
+    if train.model.knowledge:
+        vectors = read_knowledge(knowledge, data.vocabulary, train.model.knowledge_width)
+    runtime: strategy.Runtime = strategy.InProcess()
+    with Monitor(train.metrics_port) as monitor, strategy.named_loss():
+        if tf_config is not None:
+            leave_gpus_to_workers()
+            runtime = strategy.connect(tf_config)
+            runtime.watch(train.hang_seconds, _report)
+        recommender = Recommender(train.model, data.vocabulary.size, vectors, runtime.ps_devices, train.seed)
+        progress = Trainer(runtime, data, recommender, out, train, monitor).run()
+    summary = {
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "best_epoch": progress.best_epoch,
+        "best_checkpoint": progress.best_checkpoint,
+        "valid_ndcg@10": progress.best,
+        "examples": progress.examples,
+        "repeated": progress.repeated,
+        "seconds": time.perf_counter() - start,
+        "cluster": train.cluster,
+    }
+    write_json(out / "history.json", {"summary": summary, "epochs": progress.history})
+    return summary
+
+
+def _report(worker: int) -> None:
+    """A worker hangs: the supervisor ends it. On another cluster that is for whoever runs it to do."""
+    if not tell(hung=f"worker-{worker}"):
+        print(f"WARNING: worker {worker} does not answer; training waits for its unit", file=sys.stderr, flush=True)
+
+
+def _check_length(data: Examples, train: TrainConfig) -> None:
+    there = data.manifest["history_length"]
+    if train.model.max_length > there:
+        raise ValueError(
+            f"model.max_length is {train.model.max_length}, but the examples in {data.folder} hold "
+            f"histories of at most {there} items (features.history_length)"
+        )
+
+
+def _log_to(folder: Path) -> None:
+    """TensorFlow tells of each lost worker at length: that goes to a file, our line of it to the terminal."""
+    folder.mkdir(parents=True, exist_ok=True)
+    logger = tf.get_logger()
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+    logger.addHandler(logging.FileHandler(folder / "chief-0.log"))
+    logger.propagate = False
+
+
+def main() -> int:
+    die_with_parent()
+    what = json.loads(sys.argv[1])
+    _log_to(Path(what["out"]) / "cluster")
+    knowledge = Path(what["knowledge"]) if what["knowledge"] else None
+    try:
+        config = TrainConfig.from_json(what["train"])
+        train(Path(what["examples"]), knowledge, Path(what["out"]), config, environment.from_environment())
+    except strategy.ParameterServerLost as error:
+        print(error, file=sys.stderr)
+        return AGAIN
+    except Exception as error:
+        bad_input = isinstance(error, ValueError)
+        text = str(error) if bad_input else f"{type(error).__name__}: {error}"
+        if not tell(error=text, input=bad_input, traceback=traceback.format_exc()):
+            traceback.print_exc()
+        return 2 if bad_input else 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # TensorFlow's own end would wait for servers, which end later
