@@ -78,7 +78,7 @@ def trainer(runtime, examples, folder, config):
 
 
 def test_a_run_that_was_told_to_end_inside_an_epoch_ends_where_an_unbroken_one_does(shop, tmp_path, sigterm):
-    config = TrainConfig(**{**vars(CONFIG), "batch": 4, "epochs": 3, "average": 0.5})
+    config = TrainConfig(**{**vars(CONFIG), "batch": 4, "epochs": 3, "average": 0.5, "grace_seconds": 900.0})
     whole = trainer(InProcess(), shop / "examples", tmp_path / "whole", config).run()
     with pytest.raises(Ended):
         trainer(EndsAfter(12), shop / "examples", tmp_path / "broken", config).run()
