@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -176,7 +177,8 @@ def _judge(run: Run, undisturbed: Run, seconds: float) -> Outcome:
         faults.append(f"of {train['examples']} examples and {train['targets']} targets an epoch had {told}")
     losses = [epoch["loss"] for epoch in epochs]
     wanted = expected["epochs"][-1]["loss"]
-    if sorted(losses, reverse=True) != losses or abs(losses[-1] - wanted) > 0.2 * wanted:
+    jumps = any(after > 1.1 * before for before, after in pairwise(losses))
+    if jumps or abs(losses[-1] - wanted) > 0.2 * wanted:
         faults.append(f"losses {losses}, undisturbed {[epoch['loss'] for epoch in expected['epochs']]}")
     repeated = history["summary"]["repeated"]
     alone = run.config.cluster.endswith("workers=1") and not repeated
