@@ -141,12 +141,14 @@ def run(command: Sequence[str], log: Path, held: Sequence[int] = (), grace: floa
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     process = start(command, held, subprocess.PIPE)
-    try:
-        with log.open("wb") as kept, process.stdout:
-            _pass_on(process, _Tee(kept))
-        return process.wait()
-    finally:
-        stop(process, grace)
+    with log.open("wb") as kept, process.stdout:
+        tee = _Tee(kept)
+        try:
+            _pass_on(process, tee)
+            return process.wait()
+        finally:
+            stop(process, grace)
+            _pass_on(process, tee)  # what it said at its end
 
 
 def _pass_on(process: subprocess.Popen, tee: _Tee) -> None:

@@ -26,7 +26,7 @@ from trainer.config import LossConfig, ModelConfig, OptimizerConfig, TrainConfig
 REPOSITORY = Path(__file__).parents[1]
 PATIENCE = 900.0  # seconds that anything may take before a scenario has failed
 CONFIG = TrainConfig(
-    batch=4, epochs=3, steps_per_schedule=2, patience=0, checkpoint_minutes=0.002, hang_seconds=20.0,
+    batch=4, epochs=4, steps_per_schedule=2, patience=0, checkpoint_minutes=0.002, hang_seconds=20.0,
     model=ModelConfig(d=8, blocks=1, max_length=10, dropout=0.1), loss=LossConfig("sampled_softmax", negatives=8),
     optimizer=OptimizerConfig("lazy_adam", 0.01),
 )  # fmt: skip

@@ -62,7 +62,7 @@ class Trainer:
         self.monitor = monitor or Monitor()
         self.writer = CheckpointWriter(self.checkpoints, config.keep_checkpoints)
         self.progress = Progress()
-        self._saved: tuple[int, int] | None = None  # epoch and step of the newest checkpoint
+        self._saved: tuple[int, int] | None = (0, 0)  # epoch and step of the newest checkpoint, if it was written
         self._last_best = {name: getattr(self.progress, name) for name in BEST}  # of before, should its writing fail
         self._save_at, self._mark = math.inf, 0.0
         self.optimizer = optimizers.build(config.optimizer)
@@ -138,7 +138,7 @@ class Trainer:
         self._save_at = self._mark + 60 * (self.config.checkpoint_minutes or math.inf)
         with tqdm(total=self.examples.count("train"), initial=done, desc=title, unit=" rows", leave=False) as bar:
             while not self.queue.finished:
-                pause = stopping.requested or (time.monotonic() > self._save_at and not self.writer.busy)
+                pause = stopping.requested or self._save_is_due()
                 while not pause and len(outstanding) < AHEAD * self.runtime.workers and (unit := self.queue.take()):
                     outstanding[self._schedule(unit)] = unit
                 self.monitor.queue(self.queue.units - self.queue.completed - len(outstanding), len(outstanding))
@@ -275,6 +275,10 @@ class Trainer:
             self.writer.save(self.recommender.tables, self.recommender.dense, state, progress.best_checkpoint)
         self._saved = here
         self._save_at = time.monotonic() + 60 * (self.config.checkpoint_minutes or math.inf)
+
+    def _save_is_due(self) -> bool:
+        moved = (self.progress.epoch, self.progress.step) != self._saved
+        return moved and time.monotonic() > self._save_at and not self.writer.busy
 
     def _settle(self) -> OSError | None:
         """Waits for the checkpoint that is being written; one that failed is not the best."""

@@ -16,8 +16,8 @@ class Stopping:
     A second signal is not held up. Has an effect in the main thread only, where Python handles signals.
 
     Args:
-        grace: seconds from the signal until the process is ended in any case, with code 128 + the signal's number;
-            None for no limit.
+        grace: seconds from the signal until a block that has not ended is ended with its process, with code 128 + the
+            signal's number; None for no limit.
     """
 
     def __init__(self, grace: float | None = None) -> None:
@@ -25,6 +25,7 @@ class Stopping:
         self._number = 0
         self._asked = 0.0
         self._before: dict[int, object] = {}
+        self._limit: threading.Timer | None = None
 
     @property
     def requested(self) -> bool:
@@ -43,6 +44,8 @@ class Stopping:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._restore()
+        if self._limit is not None:
+            self._limit.cancel()
         if self.requested and kind is None:
             sys.stdout.flush()
             signal.raise_signal(self._number)
@@ -51,9 +54,9 @@ class Stopping:
         self._restore()
         self._number, self._asked = number, time.monotonic()
         if self._grace is not None:
-            limit = threading.Timer(self._grace, os._exit, (128 + number,))
-            limit.daemon = True
-            limit.start()
+            self._limit = threading.Timer(self._grace, os._exit, (128 + number,))
+            self._limit.daemon = True
+            self._limit.start()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -44,25 +44,6 @@ def test_what_tensorflow_says_before_it_can_be_quieted_stays_in_the_log(tmp_path
     assert capfdbinary.readouterr().out.decode().splitlines() == [lines[0], lines[2]]
 
 
-def test_a_process_that_asks_for_it_has_time_to_end_in_good_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "_GRACE", 0.0)
-    code = f"""
-import pathlib, signal, sys, time
-def end(*_):
-    time.sleep(0.5)
-    pathlib.Path({str(tmp_path / "saved")!r}).touch()
-    sys.exit()
-signal.signal(signal.SIGTERM, end)
-print("ready", flush=True)
-time.sleep(600)
-"""
-    process = processes.start(python(code), output=subprocess.PIPE)
-    assert process.stdout.readline() == b"ready\n"
-    processes.stop(process, grace=60.0)
-    assert (tmp_path / "saved").exists()
-    process.stdout.close()
-
-
 def test_the_exit_code_is_returned(tmp_path):
     assert processes.run(python("raise SystemExit(7)"), tmp_path / "x.log") == 7
 
@@ -97,7 +78,17 @@ import sys
 from pathlib import Path
 from antiphon import processes
 with processes.signals_as_exceptions():
-    processes.run([sys.executable, "-c", sys.argv[2]], Path(sys.argv[1]))
+    processes.run([sys.executable, "-c", sys.argv[2]], Path(sys.argv[1]), grace=float(sys.argv[3]))
+"""
+SAVES = """
+import signal, sys, time
+def save(*_):
+    time.sleep(0.5)
+    print("saved", flush=True)
+    sys.exit()
+signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+time.sleep(600)
 """
 FAMILY = """
 import os, signal, subprocess, time
@@ -112,7 +103,7 @@ time.sleep(600)
 def test_a_stopped_run_leaves_no_process_even_if_its_stage_ignores_sigterm(tmp_path, number):
     log = tmp_path / "x.log"
     run = subprocess.Popen(
-        [sys.executable, "-c", RUN.replace("with", "processes._GRACE = 0.5\nwith", 1), str(log), FAMILY],
+        [sys.executable, "-c", RUN.replace("with", "processes._GRACE = 0.5\nwith", 1), str(log), FAMILY, "0"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -124,13 +115,26 @@ def test_a_stopped_run_leaves_no_process_even_if_its_stage_ignores_sigterm(tmp_p
     assert all(ended(pid) for pid in family)
 
 
+def test_a_stopped_stage_has_the_time_it_asks_for_and_is_heard_to_its_end(tmp_path):
+    log = tmp_path / "x.log"
+    run = subprocess.Popen(
+        [sys.executable, "-c", RUN.replace("with", "processes._GRACE = 0.0\nwith", 1), str(log), SAVES, "60"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: log.exists() and b"ready" in log.read_bytes())
+    run.terminate()
+    assert run.wait(60) != 0
+    assert log.read_text().split() == ["ready", "saved"]
+
+
 def test_a_killed_run_takes_its_stage_with_it(tmp_path):
     log = tmp_path / "x.log"
     stage = (
         "from antiphon import processes; processes.end_with_parent()\n"
         "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
     )
-    run = subprocess.Popen([sys.executable, "-c", RUN, str(log), stage], stdout=subprocess.DEVNULL)
+    run = subprocess.Popen([sys.executable, "-c", RUN, str(log), stage, "0"], stdout=subprocess.DEVNULL)
     wait_until(lambda: log.exists() and log.read_bytes().endswith(b"\n"))
     pid = int(log.read_text())
     run.kill()

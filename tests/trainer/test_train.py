@@ -78,7 +78,7 @@ def trainer(runtime, examples, folder, config):
 
 
 def test_a_run_that_was_told_to_end_inside_an_epoch_ends_where_an_unbroken_one_does(shop, tmp_path, sigterm):
-    config = TrainConfig(**{**vars(CONFIG), "batch": 4, "epochs": 3, "average": 0.5})
+    config = TrainConfig(**{**vars(CONFIG), "batch": 4, "epochs": 3, "average": 0.5, "grace_seconds": 900.0})
     whole = trainer(InProcess(), shop / "examples", tmp_path / "whole", config).run()
     with pytest.raises(Ended):
         trainer(EndsAfter(12), shop / "examples", tmp_path / "broken", config).run()
@@ -116,38 +116,38 @@ class FullDisk(InProcess):
     def __init__(self, first, last):
         self.first, self.last, self.unit = first, last, 0
 
+    def __enter__(self):
+        self.before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        return self
+
+    def __exit__(self, *_):
+        resource.setrlimit(resource.RLIMIT_FSIZE, self.before)
+
     def schedule(self, function, args=()):
         self.unit += 1
-        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         if self.unit == self.first:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, self.before[1]))
         if self.unit == self.last + 1:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+            resource.setrlimit(resource.RLIMIT_FSIZE, self.before)
         return super().schedule(function, args)
 
 
-@pytest.fixture
-def file_size():
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_training_goes_on_with_a_full_disk_and_names_only_checkpoints_that_are_there(shop, tmp_path, file_size, capsys):
+def test_training_goes_on_with_a_full_disk_and_names_only_checkpoints_that_are_there(shop, tmp_path, capsys):
     config = TrainConfig(**{**vars(CONFIG), "batch": 4, "epochs": 4})
     units = -(-Examples(shop / "examples").count("train") // 8)
-    progress = trainer(FullDisk(2, 2 * units - 1), shop / "examples", tmp_path / "ids", config).run()
+    with FullDisk(2, 2 * units - 1) as disk:
+        progress = trainer(disk, shop / "examples", tmp_path / "ids", config).run()
     assert "could not be written" in capsys.readouterr().out
     assert progress.epoch == 4
     assert progress.best_epoch > 1
     assert (tmp_path / "ids" / "checkpoints" / progress.best_checkpoint / "state.json").exists()
 
 
-def test_a_last_checkpoint_that_cannot_be_written_is_an_error(shop, tmp_path, file_size, capsys):
+def test_a_last_checkpoint_that_cannot_be_written_is_an_error(shop, tmp_path, capsys):
     config = TrainConfig(**{**vars(CONFIG), "batch": 4, "epochs": 2})
     units = -(-Examples(shop / "examples").count("train") // 8)
-    with pytest.raises(OSError, match="File too large"):
-        trainer(FullDisk(units + 2, 999), shop / "examples", tmp_path / "ids", config).run()
+    with FullDisk(units + 2, 999) as disk, pytest.raises(OSError, match="File too large"):
+        trainer(disk, shop / "examples", tmp_path / "ids", config).run()
     newest = checkpoint.newest(tmp_path / "ids" / "checkpoints")
     assert json.loads((newest / "state.json").read_text())["epoch"] == 1
 

@@ -1,4 +1,3 @@
-import os
 import signal
 import subprocess
 import sys
@@ -62,10 +61,26 @@ def test_servers_accept_and_end_with_the_block(tmp_path):
 
 def test_a_dead_server_is_named_with_the_end_of_its_log(tmp_path):
     with LocalCluster(ClusterSize(ps=1, workers=1), tmp_path) as servers:
-        os.kill(servers.pids["worker-0"], signal.SIGKILL)
-        assert wait_until_gone([servers.pids["worker-0"]])
+        servers.kill("worker-0")
         with pytest.raises(ClusterError, match="(?s)worker-0 ended with code -9.*worker 0 serves at"):
             servers.check()
+
+
+def test_a_dead_worker_is_started_again_at_its_address_and_not_for_ever(tmp_path, monkeypatch, capsys):
+    with LocalCluster(ClusterSize(ps=1, workers=1), tmp_path) as servers:
+        spec, old = servers.tf_config["cluster"], servers.pids["worker-0"]
+        assert servers.restart_workers() == []
+        servers.kill("worker-0")
+        assert servers.restart_workers() == ["worker-0"]
+        assert "worker-0 ended with code -9: starting it again" in capsys.readouterr().out
+        servers.wait_until_accepting()
+        assert servers.pids["worker-0"] != old
+        assert servers.tf_config["cluster"] == spec
+        monkeypatch.setattr(launcher.sys, "executable", "/bin/false")
+        servers.kill("worker-0")
+        with pytest.raises(ClusterError, match="worker-0 ended 4 times soon after its start, with code 1"):
+            while True:
+                servers.restart_workers()
 
 
 def test_a_server_that_dies_at_once_fails_the_start_and_leaves_nothing(tmp_path, monkeypatch):
