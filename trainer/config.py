@@ -22,6 +22,7 @@ class ModelConfig:
     activation: str = "relu"  # gelu | relu
     norm: str = "query"  # query | pre: what a block normalises, see trainer.layers.attention
     item_stddev: float = 0.0  # of the item table's initial values; 0 is Glorot's, √(2 / (items + d))
+    temperature: float = 0.0  # above 0, scores are cosines over it; at 0, inner products
     knowledge: str = ""  # "item_text": add a projection of the item-text vectors; "" is ids only
     knowledge_width: int = 128  # the vectors are cut to this many principal components
 
@@ -34,6 +35,7 @@ class ModelConfig:
         one_of("activation", self.activation, ("gelu", "relu"))
         one_of("norm", self.norm, ("query", "pre"))
         at_least("item_stddev", self.item_stddev, 0)
+        at_least("temperature", self.temperature, 0)
         one_of("knowledge", self.knowledge, ("", "item_text"))
 
 

@@ -50,8 +50,12 @@ class SASRec(tf_keras.Model):
         self.built = True
 
     def items(self, rows: tf.Tensor, knowledge: tf.Tensor | None) -> tf.Tensor:
-        """Id rows (n, d), plus a projection of the items' knowledge (n, D) where there is one -> (n, d)."""
-        return rows if knowledge is None else rows + self.knowledge(knowledge)
+        """Id rows (n, d), plus a projection of the items' knowledge (n, D) where there is one -> (n, d).
+
+        Of length 1 where scores are cosines.
+        """
+        vectors = rows if knowledge is None else rows + self.knowledge(knowledge)
+        return tf.math.l2_normalize(vectors, axis=1) if self.config.temperature else vectors
 
     def call(self, x: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """x (b, l, d) item vectors, mask (b, l) true at items, l ≤ L -> (b, l, d); dropout where a seed is given."""
@@ -63,7 +67,8 @@ class SASRec(tf_keras.Model):
         x = dropout(x, self.config.dropout, seeds[0])
         for block, block_seed in zip(self.blocks, seeds[1:], strict=True):
             x = block(x, mask, block_seed)
-        return self.norm(x)
+        x = self.norm(x)
+        return tf.math.l2_normalize(x, axis=-1) / self.config.temperature if self.config.temperature else x
 
     def get_config(self) -> dict[str, object]:
         return {"config": dataclasses.asdict(self.config)}

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -43,6 +45,17 @@ def test_dropout_follows_the_seed(model):
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     np.testing.assert_array_equal(model(x, mask), model(x, mask))
+
+
+def test_with_a_temperature_scores_are_cosines_over_it():
+    model = SASRec(dataclasses.replace(CONFIG, temperature=0.1))
+    model.build((None, 6, 8))
+    rows = tf.constant(np.random.default_rng(0).normal(size=(3, 8)), tf.float32)
+    vectors = model.items(rows, None)
+    np.testing.assert_allclose(tf.norm(vectors, axis=1), np.ones(3), rtol=1e-6)
+    out = model(vectors[None], tf.ones((1, 3), tf.bool))
+    np.testing.assert_allclose(tf.norm(out, axis=-1), np.full((1, 3), 10.0), rtol=1e-5)
+    np.testing.assert_allclose(model.items(2 * rows, None), vectors, rtol=1e-6)  # lengths have no say
 
 
 def test_knowledge_starts_without_a_say_and_is_projected(model):
