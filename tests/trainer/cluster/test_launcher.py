@@ -101,6 +101,8 @@ def test_servers_end_with_their_parent_however_it_dies(tmp_path, number):
             str(tmp_path),
         ],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        # A test run in a shell's background is born with Ctrl-C ignored, and would hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
