@@ -176,7 +176,6 @@ class Trainer:
         running.loss += float((losses * counts).sum())
         running.targets += int(counts.sum())
         running.examples += unit.records
-        running.units[str(result.worker)] = running.units.get(str(result.worker), 0) + 1
         if result.attempts > 1:
             running.repeated += (result.attempts - 1) * unit.records
             tqdm.write(

@@ -16,7 +16,6 @@ class Running:
     examples: int = 0
     repeated: int = 0  # of the examples, at most so many were trained on more than once
     seconds: float = 0.0
-    units: dict[str, int] = field(default_factory=dict)  # ended, by worker
 
 
 @dataclass
@@ -58,5 +57,4 @@ class Progress:
             "targets_per_second": running.targets / running.seconds,
             "examples": running.examples,
             "repeated": running.repeated,
-            **{f"units/worker-{worker}": count for worker, count in sorted(running.units.items())},
         }

@@ -35,4 +35,4 @@ def test_training_survives(name, examples, undisturbed, tmp_path):
     assert outcome.repeated == 0 or name in losing_a_worker
     if name in ("worker", "hung_worker"):
         history = json.loads((tmp_path / name / "history.json").read_text())["epochs"]
-        assert history[-1]["units/worker-0"] > 0  # it came back and was used again
+        assert history[-1]["worker_0/steps"] > 0  # it came back and was used again
