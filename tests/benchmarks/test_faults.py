@@ -5,7 +5,7 @@ import pytest
 from benchmarks import _fault_data, faults
 from trainer.input import Examples
 
-QUICK = ("worker", "server")
+QUICK = ("worker", "server", "sigterm", "full_disk")
 
 
 @pytest.fixture(scope="module")
