@@ -72,19 +72,19 @@ class Ours:
         self.runtime.join()
         return time.perf_counter() - start
 
-    def _unrolled(self, case: Case) -> int:
-        return case.unrolled if self.setup.unrolled else 1
-
-    def _local(self, case: Case) -> bool:
-        """Whether a worker trains on copies."""
+    def trains_on_copies(self, case: Case) -> bool:
+        """Whether a worker trains a call's steps on its own copies of what they touch."""
         setup = replace(self.setup, working_set=case.working_set or self.setup.working_set)
         return setup.local(self.runtime.ps_devices != [None])
+
+    def _unrolled(self, case: Case) -> int:
+        return case.unrolled if self.setup.unrolled else 1
 
     def _function(self, name: str, case: Case) -> Callable:
         settings, setup, batch = self.settings, self.setup, case.batch
         model, dense = self.models[name], self.dense[name]
         kind = Step if setup.unique else EveryOccurrence
-        local = self._local(case)
+        local = self.trains_on_copies(case)
         pieces = tf.TensorSpec((None,), tf.int64)
 
         @tf.function(

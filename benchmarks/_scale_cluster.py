@@ -55,13 +55,15 @@ class Turn:
         moved.subtract(before[1])
         if min(moved.values()) < 0:
             raise RuntimeError(f"{case}: a connection between two processes was closed while its bytes were counted")
+        settings, ours = self.settings.cases[case], self.ours
         return {
             "units": count,
             "seconds": took,
             "processor_seconds": dict(busy),
-            "bytes": _nested(moved),
+            "bytes": [[*pair, number] for pair, number in sorted(moved.items())],
             "others_cores": max(0.0, (all_busy - before[2] - busy.total()) / took),
-            "dense_bytes": [4 * variable.shape.num_elements() for variable in self.ours.dense[case].variables],
+            "dense_bytes": [4 * variable.shape.num_elements() for variable in ours.dense[case].variables],
+            "dense_copies": 1 + len(ours.optimizer.slots) if ours.trains_on_copies(settings) else settings.unrolled,
         }
 
     def rpcs(self, case: str, logs: Path) -> dict[str, Any]:
@@ -87,13 +89,6 @@ def _machine_seconds() -> float:
     """That all processors of the machine were busy since its start: all but idle and iowait (man 5 proc_stat)."""
     ticks = [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return (sum(ticks) - ticks[3] - ticks[4]) / TICKS
-
-
-def _nested(pairs: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for (sender, receiver), count in sorted(pairs.items()):
-        found.setdefault(sender, {})[receiver] = count
-    return found
 
 
 def _stderr_to(log: Path) -> None:
