@@ -41,13 +41,20 @@ class Taken:
 
         names = [f"ps-{k}" for k in range(servers)]
         return cls(
-            workers, servers, units, told["seconds"] / units,
-            processors("worker"), processors("ps"), processors("coordinator"),
-            tuple(moved(["ps", "worker"], name) for name in names),
-            tuple(moved(["worker", "ps"], name) for name in names),
-            told["others_cores"], tuple(told["dense_bytes"]), told["dense_copies"],
-            tuple((sender, receiver, number / units) for sender, receiver, number in told["bytes"]),
-        )  # fmt: skip
+            workers=workers,
+            servers=servers,
+            units=units,
+            seconds=told["seconds"] / units,
+            worker=processors("worker"),
+            server=processors("ps"),
+            coordinator=processors("coordinator"),
+            down=tuple(moved(["ps", "worker"], name) for name in names),
+            up=tuple(moved(["worker", "ps"], name) for name in names),
+            others_cores=told["others_cores"],
+            dense_bytes=tuple(told["dense_bytes"]),
+            dense_copies=told["dense_copies"],
+            pairs=tuple((sender, receiver, number / units) for sender, receiver, number in told["bytes"]),
+        )
 
     @property
     def processors(self) -> float:

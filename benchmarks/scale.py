@@ -56,7 +56,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     if options.quick:
-        options.rows, options.seconds, options.workers = 1000, 0.2, min(2, options.workers)
+        options.rows, options.features, options.seconds, options.workers = 1000, 4, 0.2, min(2, options.workers)
+    options.examples = EXAMPLES_WHILE_COUNTING if options.quick else ps.EXAMPLES
     return options
 
 
@@ -68,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     hardware = Hardware(options.worker_cores, options.server_cores, options.gigabits, options.round_trip_ms)
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "examples.tfrecord")
-        settings = Settings(cases, file, ps.EXAMPLES, options.features, options.rows, options.width, folder)
+        settings = Settings(cases, file, options.examples, options.features, options.rows, options.width, folder)
         calls = count(settings, options.seed)
         taken = measure(settings, clusters, options)
     demands = Demands.of(cases, taken[1, 1], taken[1, 2], calls)
