@@ -67,13 +67,15 @@ class Demands:
     ) -> dict[str, Demands]:
         """For each case; ``one`` and ``two`` are one worker's turns on so many servers.
 
-        The seconds of a call are what the second server adds over the calls it adds: least squares over the cases.
+        The seconds of a call are what the second server adds over the calls it adds: least squares over the cases, each
+        in units of its own seconds, because those scatter in proportion.
         """
         seconds = {}
         for role in ("worker", "server"):
-            added = [(calls[c].per_server, getattr(two[c], role) - getattr(one[c], role)) for c in cases]
+            alone = {c: getattr(one[c], role) for c in cases}
+            added = [(calls[c].per_server / alone[c], getattr(two[c], role) / alone[c] - 1) for c in cases]
             slope = sum(n * more for n, more in added) / sum(n * n for n, _ in added)
-            most = min(getattr(one[c], role) / calls[c].total(1) for c in cases)
+            most = min(alone[c] / calls[c].total(1) for c in cases)
             seconds[role] = min(max(0.0, slope), most)
         return {c: cls(cases[c], one[c], calls[c], seconds["worker"], seconds["server"]) for c in cases}
 
