@@ -21,7 +21,7 @@ from trainer.cluster import strategy
 from trainer.cluster.launcher import ClusterSize, LocalCluster
 
 THREADS = 1  # in which a server computes, whatever the number of workers, so that all clusters' are alike
-TICKS = os.sysconf("SC_CLK_TCK")
+TICKS = os.sysconf("SC_CLK_TCK")  # of the processor clock in a second
 COUNTED = 4  # units a worker of which calls are counted
 
 
@@ -59,7 +59,7 @@ class Turn:
         return {
             "units": count,
             "seconds": took,
-            "processor_seconds": dict(busy),
+            "processor_seconds": {name: max(1 / TICKS, used) for name, used in busy.items()},  # the clock's least
             "bytes": [[*pair, number] for pair, number in sorted(moved.items())],
             "others_cores": max(0.0, (all_busy - before[2] - busy.total()) / took),
             "dense_bytes": [4 * variable.shape.num_elements() for variable in ours.dense[case].variables],
