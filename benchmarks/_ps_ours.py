@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import tensorflow as tf
 
@@ -35,7 +36,6 @@ class Ours:
     def __init__(self, settings: Settings, runtime: strategy.Runtime) -> None:
         self.settings, self.setup, self.runtime = settings, settings.setup, runtime
         self.wire = tf.as_dtype(self.setup.wire)
-        self.local = self.setup.local(runtime.ps_devices != [None])
         self.optimizer = optimizers.build(OptimizerConfig(self.setup.optimizer, LEARNING_RATE))
         features = [Feature(f"f{i}", settings.rows, settings.width) for i in range(settings.features)]
         groups = [features] if self.setup.fused else [[feature] for feature in features]
@@ -72,6 +72,11 @@ class Ours:
         self.runtime.join()
         return time.perf_counter() - start
 
+    def trains_on_copies(self, case: Case) -> bool:
+        """Whether a worker trains a call's steps on its own copies of what they touch."""
+        setup = replace(self.setup, working_set=case.working_set or self.setup.working_set)
+        return setup.local(self.runtime.ps_devices != [None])
+
     def _unrolled(self, case: Case) -> int:
         return case.unrolled if self.setup.unrolled else 1
 
@@ -79,6 +84,7 @@ class Ours:
         settings, setup, batch = self.settings, self.setup, case.batch
         model, dense = self.models[name], self.dense[name]
         kind = Step if setup.unique else EveryOccurrence
+        local = self.trains_on_copies(case)
         pieces = tf.TensorSpec((None,), tf.int64)
 
         @tf.function(
@@ -88,7 +94,7 @@ class Ours:
             ids, labels = parse(read_records(files, firsts, counts), settings)
             batches = [slice(k * batch, (k + 1) * batch) for k in range(self._unrolled(case))]
             losses, working, ahead = [], None, None
-            if self.local:
+            if local:
                 touched = self._touched(ids)
                 working = WorkingSet(touched, dense, self.optimizer, self.runtime.workers, self.wire)
             if setup.prefetch:

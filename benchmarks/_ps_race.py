@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -12,14 +11,13 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks import _part
 from benchmarks._ps_settings import Settings, Setup
-from trainer.cluster.launcher import MALLOC
 
 ZIPF = 1.05  # an id of rank r is drawn with probability ∝ r^-1.05
 Entry = tuple[str, Setup]
@@ -60,18 +58,11 @@ class Contestant:
         self.kind, self._settings, self._setup = kind, settings, setup
 
     def __enter__(self) -> Contestant:
-        environment = {
-            **os.environ,
-            "TF_USE_LEGACY_KERAS": "1",
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-            "GLIBC_TUNABLES": MALLOC,  # as the cluster's servers have it
-            "PYTHONPATH": str(Path(__file__).parents[1]),
-        }
         told = json.dumps({**asdict(self._settings), "setup": asdict(self._setup)})
         self._log = tempfile.TemporaryFile(dir=self._settings.folder)  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks._ps_contestant", self.kind, told],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, env=_part.environment(),
         )  # fmt: skip
         return self
 

@@ -13,6 +13,7 @@ class Case:
     batch: int
     mlp: tuple[int, ...]
     unrolled: int
+    working_set: str | None = None  # in place of the set-up's
 
 
 @dataclass(frozen=True)
@@ -51,5 +52,5 @@ class Settings:
     @classmethod
     def read(cls, text: str) -> Settings:
         values = json.loads(text)
-        cases = {n: Case(c["batch"], tuple(c["mlp"]), c["unrolled"]) for n, c in values.pop("cases").items()}
+        cases = {n: Case(**{**c, "mlp": tuple(c["mlp"])}) for n, c in values.pop("cases").items()}
         return cls(cases=cases, setup=Setup(**values.pop("setup")), **values)

@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks import _machine
-from trainer.cluster.launcher import MALLOC
+from benchmarks import _machine, _part
 
 BYTES = 4  # of a float32
 
@@ -51,7 +47,8 @@ def main(argv: Sequence[str]) -> int:
         parts = {"train": options.servers, "restore": options.servers_after}
         found = {}
         for part, servers in tqdm(parts.items(), desc="clusters"):
-            found[part] = run(part, {**shared, "servers": servers, "folder": str(folder.resolve())})
+            told = {**shared, "servers": servers, "folder": str(folder.resolve())}
+            found[part] = _part.run("_big_table_part", part, json.dumps(told))
     table = options.rows * options.width * BYTES / 2**30
     peaks = [peak["own"] for part in found.values() for peak in part["peak_gib"].values()]
     figures = {
@@ -62,24 +59,6 @@ def main(argv: Sequence[str]) -> int:
     }
     print(json.dumps({"benchmark": "big_table", "rows": options.rows, **figures, "machine": _machine.describe()}))
     return 0
-
-
-def run(part: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """One part in a process of its own, because a process can join one cluster only."""
-    environment = {
-        **os.environ,
-        "TF_USE_LEGACY_KERAS": "1",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "GLIBC_TUNABLES": MALLOC,  # as the cluster's servers have it
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks._big_table_part", part, json.dumps(settings)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise RuntimeError(f"{part} ended with code {done.returncode}:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
+
+T = TypeVar("T", bound=Hashable)
 
 LARGE = 65536
 """Elements from which a weight has a variable of its own: fewer calls no longer pay for copying it."""
@@ -40,10 +43,8 @@ class FlatWeights:
         self._groups = ([small] if small else []) + large
         self.devices: list[str | None] = []
         self.variables: list[tf.Variable] = []
-        held = dict.fromkeys(devices, 0)
-        for group in self._groups:
-            device = min(held, key=held.__getitem__)
-            held[device] += sum(self._sizes[i] for i in group)
+        sizes = [sum(self._sizes[i] for i in group) for group in self._groups]
+        for group, device in zip(self._groups, placed(sizes, devices), strict=True):
             initial = self._pack(group, [v.numpy() for _, _, v in self._places])
             name = f"dense_{len(self.variables)}"
             with tf.device(device):
@@ -99,6 +100,16 @@ class FlatWeights:
         if len(group) == 1:
             return np.asarray(parts[group[0]])
         return np.concatenate([parts[i].ravel() for i in group])
+
+
+def placed(sizes: Sequence[int], devices: Sequence[T]) -> list[T]:
+    """For each size the device that then holds least."""
+    held, found = dict.fromkeys(devices, 0), []
+    for size in sizes:
+        device = min(held, key=held.__getitem__)
+        held[device] += size
+        found.append(device)
+    return found
 
 
 def _places(model: tf_keras.Model) -> list[tuple[tf_keras.layers.Layer, str, tf.Variable]]:
