@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.layers.attention import CausalAttention, TransformerBlock
+from trainer.layers.attention import SelfAttention, TransformerBlock
 
 
-def identity_attention(d: int, heads: int = 1) -> CausalAttention:
-    layer = CausalAttention(d, heads, 0.0)
+def identity_attention(d: int, heads: int = 1) -> SelfAttention:
+    layer = SelfAttention(d, heads, 0.0)
     layer.build((None, None, d))
     for dense in (layer.query, layer.key, layer.value, layer.output_):
         dense.kernel.assign(tf.eye(d))
@@ -97,4 +97,4 @@ def test_a_pre_norm_block_by_hand():
 
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="heads must be positive and divide d=6, got 4"):
-        CausalAttention(6, 4, 0.0)
+        SelfAttention(6, 4, 0.0)
