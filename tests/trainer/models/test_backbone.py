@@ -124,10 +124,10 @@ def trained(request, shop, tmp_path_factory):
     """(folder, examples, recommender, history) of a few epochs on the shop."""
     data, folder = Examples(shop / "examples"), tmp_path_factory.mktemp(request.param)
     pretrain = PretrainConfig(epochs=2 if request.param == "s3rec" else 0)
-    model = dataclasses.replace(model_config(request.param), max_length=10, dropout=0.1)
+    model = dataclasses.replace(model_config(request.param), blocks=1, max_length=10, dropout=0.1)
     config = TrainConfig(
-        batch=16, epochs=4, model=model, pretrain=pretrain, average=0.5,
-        optimizer=OptimizerConfig(learning_rate=0.01),
+        batch=32, epochs=4, steps_per_schedule=1, validate_every=4, model=model, pretrain=pretrain,
+        loss=LossConfig("bce"), optimizer=OptimizerConfig(learning_rate=0.01),
     )  # fmt: skip
     out = folder / "models" / "ids"
     claim(out, config)
