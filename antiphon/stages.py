@@ -50,12 +50,14 @@ def plan(config: Config) -> list[Stage]:
     """The stages of a run, each after those it builds on."""
     text = ("embed",) if config.uses_knowledge else ()
     sources = _sources(config.data)
-    stages = [Stage("ingest", ("ingest",), (), [config.data, sources], ("tables",), work.ingest)]
+    stages = [
+        Stage("ingest", ("ingest",), (), [config.data, sources], ("tables",), work.ingest, version=2)
+    ]
     stages += [embed_stage(config)] if text else []
     stages += [
         Stage("features", ("features",), ("ingest", *text), config.features, ("features",), work.features),
         Stage("examples", ("examples",), ("ingest", "features"), [config.examples, config.features],
-              ("examples",), work.examples),
+              ("examples",), work.examples, version=2),
     ]  # fmt: skip
     stages += [_train_stage(config, variant) for variant in config.variants]
     trained = tuple(f"train-{variant}" for variant in config.variants)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from feature_store import folders
@@ -77,6 +78,7 @@ def write(
             "window": table_manifest["window"],
             "boundaries": boundaries,
             "vocabulary": {"item": _write_vocabulary(folder, tables)},
+            "items": _write_items(folder, tables),
             "features": [asdict(field) for field in schema.example("train")],
             "held_out_features": [asdict(field) for field in schema.example("test")],
             "events": table_manifest["tables"]["events"]["sha256"],
@@ -172,3 +174,12 @@ def _write_vocabulary(folder: Path, tables: Path) -> dict[str, Any]:
     path.parent.mkdir()
     path.write_text("".join(json.dumps(item) + "\n" for item in ids), encoding="utf-8")
     return {"size": len(ids), **folders.describe(path, folder)}
+
+
+def _write_items(folder: Path, tables: Path) -> dict[str, Any]:
+    """What is known of the items but their titles, in the order of the vocabulary."""
+    items = read_table(tables, "items")
+    items = items.select([name for name in items.column_names if name != "title"]).sort_by("item_id")
+    path = folder / "items.parquet"
+    pq.write_table(items, path, compression="zstd", store_schema=False)
+    return {"rows": len(items), **folders.describe(path, folder)}

@@ -17,6 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainer.attributes import read_attributes
 from trainer.cluster import environment, strategy
 from trainer.cluster.server import die_with_parent, leave_gpus_to_workers
 from trainer.cluster.supervisor import AGAIN, tell
@@ -40,13 +41,16 @@ def train(
     vectors = None
     if train.model.knowledge:
         vectors = read_knowledge(knowledge, data.vocabulary, train.model.knowledge_width)
+    attributes = read_attributes(data, train.model.attributes) if train.model.attributes else None
     runtime: strategy.Runtime = strategy.InProcess()
     with Monitor(train.metrics_port) as monitor, strategy.named_loss():
         if tf_config is not None:
             leave_gpus_to_workers()
             runtime = strategy.connect(tf_config)
             runtime.watch(train.hang_seconds, _report)
-        recommender = Recommender(train.model, data.vocabulary.size, vectors, runtime.ps_devices, train.seed)
+        recommender = Recommender(
+            train.model, data.vocabulary.size, vectors, runtime.ps_devices, train.seed, attributes
+        )
         progress = Trainer(runtime, data, recommender, out, train, monitor).run()
     summary = {
         "epochs": progress.epoch,

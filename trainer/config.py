@@ -12,9 +12,9 @@ from trainer.cluster.launcher import ClusterSize
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """SASRec (Kang & McAuley 2018)."""
+    """A sequential backbone: see ``trainer.models``."""
 
-    kind: str = "sasrec"
+    kind: str = "sasrec"  # bert4rec | fdsa | pinnerformer | s3rec | sasrec
     d: int = 64
     blocks: int = 2
     heads: int = 1
@@ -22,33 +22,61 @@ class ModelConfig:
     dropout: float = 0.5
     feed_forward: int = 1  # width inside the feed-forward layers, in multiples of d
     activation: str = "relu"  # gelu | relu
-    norm: str = "query"  # query | pre: what a block normalises, see trainer.layers.attention
+    norm: str = "query"  # query | pre | post: what a block normalises, see trainer.layers.attention
     item_stddev: float = 0.0  # of the item table's initial values; 0 is Glorot's, √(2 / (items + d))
     temperature: float = 0.0  # above 0, scores are cosines over it; at 0, inner products
+    attributes: tuple[str, ...] = ()  # fdsa, s3rec: columns of the items' table, each value of which is an attribute
+    mask_rate: float = 0.2  # bert4rec, s3rec: share of a sequence's items that are hidden and predicted
+    mask_last: float = 0.1  # bert4rec: share of sequences of which the last item alone is hidden, as in use
+    future: int = 8  # pinnerformer: a position's target is one of the next so many items
     knowledge: str = ""  # "item_text": add a projection of the item-text vectors; "" is ids only
     knowledge_width: int = 128  # the vectors are cut to this many principal components
 
     def __post_init__(self) -> None:
-        one_of("kind", self.kind, ("sasrec",))
-        for name in ("d", "blocks", "heads", "max_length", "feed_forward", "knowledge_width"):
+        one_of("kind", self.kind, ("bert4rec", "fdsa", "pinnerformer", "s3rec", "sasrec"))
+        for name in ("d", "blocks", "heads", "max_length", "feed_forward", "knowledge_width", "future"):
             at_least(name, getattr(self, name), 1)
         require(self.d % self.heads == 0, "heads", f"must divide d ({self.d})", self.heads)
         require(0 <= self.dropout < 1, "dropout", "must be at least 0 and below 1", self.dropout)
         one_of("activation", self.activation, ("gelu", "relu"))
-        one_of("norm", self.norm, ("query", "pre"))
+        one_of("norm", self.norm, ("query", "pre", "post"))
         at_least("item_stddev", self.item_stddev, 0)
         at_least("temperature", self.temperature, 0)
+        if self.kind == "pinnerformer":
+            above("temperature", self.temperature, 0)
+        object.__setattr__(self, "attributes", tuple(self.attributes))  # JSON has lists
+        reads = self.kind in ("fdsa", "s3rec")
+        rule = f"must {'name a column' if reads else 'be empty'} with kind {self.kind!r}"
+        require(bool(self.attributes) == reads, "attributes", rule, self.attributes)
+        require(0 < self.mask_rate < 1, "mask_rate", "must be above 0 and below 1", self.mask_rate)
+        require(0 <= self.mask_last <= 1, "mask_last", "must be from 0 to 1", self.mask_last)
         one_of("knowledge", self.knowledge, ("", "item_text"))
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    kind: str = "softmax"  # softmax | sampled_softmax | in_batch | bce
-    negatives: int = 512  # sampled_softmax
+    kind: str = "softmax"  # softmax | sampled_softmax | mixed | in_batch | bce
+    negatives: int = 512  # sampled_softmax: drawn by popularity; mixed: so many of the batch's targets, and as many
+    # uniform ones
 
     def __post_init__(self) -> None:
-        one_of("kind", self.kind, ("softmax", "sampled_softmax", "in_batch", "bce"))
+        one_of("kind", self.kind, ("softmax", "sampled_softmax", "mixed", "in_batch", "bce"))
         at_least("negatives", self.negatives, 1)
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """S3-Rec's first phase (Zhou et al., CIKM 2020): how long, and its four losses' weights."""
+
+    epochs: int = 0
+    aap: float = 0.2  # associated attribute prediction
+    mip: float = 1.0  # masked item prediction
+    map: float = 1.0  # masked attribute prediction
+    sp: float = 0.5  # segment prediction
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "aap", "mip", "map", "sp"):
+            at_least(name, getattr(self, name), 0)
 
 
 @dataclass(frozen=True)
@@ -87,6 +115,7 @@ class TrainConfig:
     hang_seconds: float = 120.0  # a remote call may take this long, or ten times the usual; then its worker hangs
     grace_seconds: float = 20.0  # from SIGTERM to the end, a checkpoint included; Kubernetes gives 30
     model: ModelConfig = field(default_factory=ModelConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)  # s3rec: epochs before those of ``epochs``
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
@@ -105,13 +134,16 @@ class TrainConfig:
         for name in ("hang_seconds", "grace_seconds"):
             above(name, getattr(self, name), 0)
         require(0 <= self.average < 1, "average", "must be at least 0 and below 1", self.average)
+        if self.model.kind != "s3rec":
+            rule = f"must be 0 with model.kind {self.model.kind!r}"
+            require(not self.pretrain.epochs, "pretrain.epochs", rule, self.pretrain.epochs)
         if self.cluster:
             ClusterSize.parse(self.cluster)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:
         """What ``dataclasses.asdict`` made of one."""
-        parts = {"model": ModelConfig, "loss": LossConfig, "optimizer": OptimizerConfig}
+        parts = {"model": ModelConfig, "pretrain": PretrainConfig, "loss": LossConfig, "optimizer": OptimizerConfig}
         return cls(**{**values, **{name: part(**values[name]) for name, part in parts.items()}})
 
 

@@ -34,14 +34,14 @@ class Served(tf.Module):
         self.length = recommender.config.max_length
         self.vocabulary = vocabulary
         self.top_k = min(top_k, len(vocabulary.ids))
-        self.vectors = tf.Variable(recommender.pull(), trainable=False, name="item_vectors")  # (N, d)
-        self._embed = recommender.embed
+        self.vectors = tf.Variable(recommender.pull(), trainable=False, name="item_vectors")  # (N, width)
+        self._recommender = recommender
 
     @tf.function(input_signature=[HISTORY])
     def recommend(self, history: tf.Tensor) -> dict[str, tf.Tensor]:
         """The K best items the history does not hold; "" and the lowest float where fewer than K are left."""
         seen = self.vocabulary.lookup(history)  # (B, ·)
-        scores = tf.matmul(self._user(seen), self.vectors, transpose_b=True)  # (B, N)
+        scores = self._recommender.scores(self._history(seen), self.vectors)  # (B, N)
         row = tf.broadcast_to(tf.range(tf.shape(seen)[0])[:, None], tf.shape(seen))
         hidden = tf.reshape(tf.stack([row, seen], axis=-1), (-1, 2))
         lowest = tf.fill((tf.shape(hidden)[0],), scores.dtype.min)
@@ -56,7 +56,8 @@ class Served(tf.Module):
         """Scores of given candidates (B, C); an unknown one gets the lowest float."""
         index = self.vocabulary.lookup(candidates)
         user = self._user(self.vocabulary.lookup(history))
-        scores = tf.einsum("bd,bcd->bc", user, tf.gather(self.vectors, index))
+        items = self._recommender.candidates(tf.gather(self.vectors, index))
+        scores = tf.einsum("bd,bcd->bc", user, items)
         return {"scores": tf.where(index > 0, scores, scores.dtype.min)}
 
     @tf.function(input_signature=[HISTORY])
@@ -64,8 +65,11 @@ class Served(tf.Module):
         """The histories' vectors (B, d): an item's score is its dot product with it."""
         return {"embedding": self._user(self.vocabulary.lookup(history))}
 
+    def _history(self, index: tf.Tensor) -> tf.Tensor:
+        return right_align(tf.RaggedTensor.from_tensor(index), self.length)
+
     def _user(self, index: tf.Tensor) -> tf.Tensor:
-        return self._embed(right_align(tf.RaggedTensor.from_tensor(index), self.length), self.vectors)
+        return self._recommender.embed(self._history(index), self.vectors)
 
 
 def run(examples: Path, model: Path, out: Path, export: ExportConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from feature_store import examples as example_files
+from feature_store.errors import DataError
 from trainer.cluster.work_queue import Shard
 from trainer.vocabulary import Vocabulary
 
@@ -26,6 +27,17 @@ class Examples:
         self.folder = folder
         self.manifest: dict[str, Any] = example_files.read_manifest(folder)
         self.vocabulary = Vocabulary.read(folder / self.manifest["vocabulary"]["item"]["file"])
+
+    @property
+    def items(self) -> Path:
+        """The file of what is known of the items.
+
+        Raises:
+          DataError: the examples were written without it.
+        """
+        if "items" not in self.manifest:
+            raise DataError("the examples hold no items; write them again", file=self.folder)
+        return self.folder / self.manifest["items"]["file"]
 
     def shards(self, split: str) -> list[Shard]:
         """The split's files."""

@@ -17,15 +17,15 @@ from trainer.cluster.ranking import ranking
 from trainer.cluster.strategy import Result, Runtime
 from trainer.cluster.work_queue import WorkQueue, WorkUnit
 from trainer.config import TrainConfig
-from trainer.input import Examples, read_records, target_counts, training_windows
+from trainer.input import Examples, target_counts
 from trainer.monitor import Monitor, line, server_bytes
+from trainer.objective import Objective, Prediction
+from trainer.pretraining import Pretraining
 from trainer.progress import Progress
-from trainer.read_ahead import read_ahead
-from trainer.recommender import Batch, Recommender
+from trainer.recommender import Recommender
 from trainer.sampling import Popularity
-from trainer.step import Step
 from trainer.stopping import Stopping
-from trainer.working_set import WorkingSet
+from trainer.unit import Function, unit_function
 
 SELECTION = "ndcg@10"
 """The validation metric that picks the best checkpoint and stops training early."""
@@ -75,9 +75,18 @@ class Trainer:
         per_unit = config.batch * config.steps_per_schedule
         self.queue = WorkQueue(examples.shards("train"), per_unit, config.seed)
         with self.monitor.phase("read"):
-            self.popularity = self._popularity()
+            self.objective = self._prediction()
         self.ranking = ranking(runtime, examples, recommender, SLOT if config.average else "", keep=True)
-        self._functions: dict[int, tf.types.experimental.PolymorphicFunction] = {}
+        self._functions: dict[tuple[bool, int], Function] = {}
+
+    @property
+    def epochs(self) -> int:
+        """Of both phases."""
+        return self.config.pretrain.epochs + self.config.epochs
+
+    @property
+    def _pretraining(self) -> bool:
+        return self.progress.epoch < self.config.pretrain.epochs
 
     def run(self) -> Progress:
         """Trains until the epochs are done or validation stops improving; returns where it ended.
@@ -92,7 +101,7 @@ class Trainer:
         with Stopping(self.config.grace_seconds) as stopping:
             self._resume()
             board = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
-            while self.progress.epoch < self.config.epochs and not self.progress.stopped:
+            while self.progress.epoch < self.epochs and not self.progress.stopped:
                 if not self._epoch(stopping, board):
                     break
             board.close()
@@ -111,10 +120,13 @@ class Trainer:
         self.queue.next_epoch()
         progress, config = self.progress, self.config
         entry = progress.end_epoch()
-        if self.average:
-            self.average.update(progress.epoch)
-        last = progress.epoch == config.epochs
-        validate = last or progress.epoch % config.validate_every == 0
+        after = progress.epoch - config.pretrain.epochs  # epochs since pre-training
+        if after == 0:
+            self._end_pretraining()
+        if self.average and after > 0:
+            self.average.update(after)
+        last = progress.epoch == self.epochs
+        validate = last or (after > 0 and after % config.validate_every == 0)
         if validate:
             with self.monitor.phase("validate"):
                 entry |= self._validate()
@@ -123,8 +135,13 @@ class Trainer:
         _plot(board, entry)
         if validate or progress.epoch % config.checkpoint_every == 0 or stopping.requested:
             self._save()
-        tqdm.write(_line(entry, config.epochs))
+        tqdm.write(_line(entry, self.epochs))
         return not stopping.requested
+
+    def _end_pretraining(self) -> None:
+        """What follows starts from the weights alone: the optimizer forgets, and its steps count from 1."""
+        self.optimizer.reset(self.recommender.tables, self.recommender.dense)
+        self.progress.phase_step = self.progress.step
 
     def _train(self, stopping: Stopping) -> bool:
         """Trains the units of this epoch that are not done; False when asked to stop before all are.
@@ -156,11 +173,12 @@ class Trainer:
 
     def _schedule(self, unit: WorkUnit) -> Result:
         steps = -(-unit.records // self.config.batch)
-        first = self.progress.step + 1
+        first = self.progress.step - self.progress.phase_step + 1
         self.progress.step += steps
         files, firsts, counts, seed = unit.arguments()
         arguments = (tf.constant(files), tf.constant(firsts), tf.constant(counts), tf.constant(seed))
-        with self.monitor.phase("schedule" if steps in self._functions else "compile"):
+        known = (self._pretraining, steps) in self._functions
+        with self.monitor.phase("schedule" if known else "compile"):
             return self.runtime.schedule(self._function(steps), (*arguments, tf.constant(first, tf.int64)))
 
     def _collect(self, unit: WorkUnit, result: Result, bar: tqdm) -> None:
@@ -185,66 +203,18 @@ class Trainer:
         bar.update(unit.records)
         bar.set_postfix(loss=f"{losses[-1]:.4f}")
 
-    def _function(self, steps: int) -> tf.types.experimental.PolymorphicFunction:
-        """The work of one scheduled call: reads a unit's records, shuffles them, trains ``steps`` batches."""
-        if steps in self._functions:
-            return self._functions[steps]
-        length, batch = self.config.model.max_length, self.config.batch
-        recommender, loss_config = self.recommender, self.config.loss
-        wire, prefetch = tf.as_dtype(self.config.wire), self.config.prefetch
-
-        @tf.function(
-            input_signature=[
-                tf.TensorSpec((None,), tf.string),
-                tf.TensorSpec((None,), tf.int64),
-                tf.TensorSpec((None,), tf.int64),
-                tf.TensorSpec((2,), tf.int64),
-                tf.TensorSpec((), tf.int64),
-            ]
-        )
-        def unit(files, firsts, counts, seed, first):
-            history, targets = training_windows(
-                read_records(files, firsts, counts), self.examples.vocabulary, length
+    def _function(self, steps: int) -> Function:
+        """The work of one scheduled call of this phase, of so many steps."""
+        key = (self._pretraining, steps)
+        if key not in self._functions:
+            objective: Objective = self.objective
+            if self._pretraining:
+                objective = Pretraining(self.recommender, self.config.pretrain)
+            workers = self.runtime.workers if self.local else 0
+            self._functions[key] = unit_function(
+                self.recommender, objective, self.optimizer, self.examples.vocabulary, self.config, steps, workers
             )
-            order = tf.argsort(tf.random.stateless_uniform((tf.shape(history)[0],), seed))
-            history, targets = tf.gather(history, order), tf.gather(targets, order)
-            batches = []
-            for k in range(steps):
-                rows = slice(k * batch, (k + 1) * batch)
-                step_seed = tf.stack([seed[0], first + k])
-                batches.append(
-                    recommender.batch(history[rows], targets[rows], step_seed, loss_config, self.popularity)
-                )
-            working = None
-            if self.local:
-                touched = recommender.touched(batches, loss_config)
-                working = WorkingSet(touched, recommender.dense, self.optimizer, self.runtime.workers, wire)
-
-            def rows_of(k):
-                return read_ahead(recommender.touched([batches[k]], loss_config), wire)
-
-            def one(index, ahead, *parts):
-                with Step(index, recommender.dense, working, wire, ahead) as step:
-                    loss, count = recommender.loss(step, Batch(*parts), loss_config, self.popularity)
-                step.update(loss, self.optimizer)
-                return loss, count
-
-            if prefetch:
-                done, ahead = [], rows_of(0)
-                for k in range(steps):
-                    # Asked for before the step's update; the step, traced in place, does not wait for the answer.
-                    following = rows_of(k + 1) if k + 1 < steps else {}
-                    done.append(one(first + k, ahead, *batches[k]))
-                    ahead = following
-            else:
-                step_function = tf.function(one)
-                done = [step_function(first + k, None, *batches[k]) for k in range(steps)]
-            if working is not None:
-                working.push()
-            return tf.stack([loss for loss, _ in done]), tf.stack([count for _, count in done])
-
-        self._functions[steps] = unit
-        return unit
+        return self._functions[key]
 
     def _validate(self) -> dict[str, float]:
         self.ranking.refresh()
@@ -303,10 +273,11 @@ class Trainer:
         done = f"{self.queue.completed} of {self.queue.units} units done"
         tqdm.write(f"resuming {self.folder.name} from {newest.name}, epoch {progress.epoch + 1}, {done}")
 
-    def _popularity(self) -> Popularity:
-        if self.config.loss.kind in ("sampled_softmax", "in_batch"):
-            return Popularity(target_counts(self.examples, self.config.model.max_length))
-        return Popularity(np.zeros(self.examples.vocabulary.size, np.int64))
+    def _prediction(self) -> Prediction:
+        counts = np.zeros(self.examples.vocabulary.size, np.int64)
+        if self.config.loss.kind in ("sampled_softmax", "mixed", "in_batch"):
+            counts = target_counts(self.examples, self.config.model.max_length)
+        return Prediction(self.recommender, self.config.loss, Popularity(counts))
 
 
 def _plot(board: tf.summary.SummaryWriter, entry: dict[str, float]) -> None:

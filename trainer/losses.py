@@ -1,7 +1,8 @@
 """Losses over (position, target) pairs: the next item against the catalogue, a sample of it, or the batch.
 
 Shapes: h (T, d) are the positions' vectors, targets (T,) the items to predict, with index 0 (padding) never a
-target and never a candidate. Each loss is the mean over positions, in nats.
+target and never a candidate. A loss is the mean over positions, in nats; ``pairwise`` and ``multi_label``, of which
+a model adds several, are a value a position.
 """
 
 from __future__ import annotations
@@ -123,3 +124,28 @@ def binary(h: tf.Tensor, hit: tf.Tensor, miss: tf.Tensor) -> tf.Tensor:
     positive = tf.reduce_sum(h * hit, axis=1)
     negative = tf.reduce_sum(h * miss, axis=1)
     return tf.reduce_mean(tf.nn.softplus(-positive) + tf.nn.softplus(negative))
+
+
+def pairwise(h: tf.Tensor, hit: tf.Tensor, miss: tf.Tensor) -> tf.Tensor:
+    """That each target is scored above one negative: −log σ(h·v⁺ − h·v⁻) (Rendle et al., UAI 2009).
+
+    Args:
+      h, hit, miss: (T, d).
+
+    Returns:
+      (T,).
+    """
+    return tf.nn.softplus(tf.reduce_sum(h * (miss - hit), axis=1))
+
+
+def multi_label(scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy of every label, summed: Σ −log σ(s) over those that hold, −log(1 − σ(s)) over the others.
+
+    Args:
+      scores: (T, M). labels: (T, A) int, distinct ones in [0, M) that hold; below 0 is padding.
+
+    Returns:
+      (T,).
+    """
+    held = tf.gather(scores, tf.maximum(labels, 0), batch_dims=1)  # (T, A)
+    return tf.reduce_sum(tf.nn.softplus(scores), axis=1) - tf.reduce_sum(tf.where(labels < 0, 0.0, held), axis=1)

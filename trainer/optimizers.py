@@ -40,6 +40,14 @@ class Optimizer:
             for flat in dense:
                 flat.add_slot(name, initial)
 
+    def reset(self, tables: Sequence[EmbeddingTable], *dense: FlatWeights) -> None:
+        """Puts every slot back to where it starts."""
+        for owner in (*(table for table in tables if table.trainable), *dense):
+            for name, initial in self.slots.items():
+                for device, variable in zip(owner.devices, owner.slots[name], strict=True):
+                    with tf.device(device):
+                        variable.assign(tf.fill(tf.shape(variable), tf.constant(initial, tf.float32)))
+
     def dense(
         self, variable: tf.Variable, slots: Slots, gradient: tf.Tensor, step: tf.Tensor
     ) -> tf.Operation:
@@ -145,11 +153,11 @@ class FTRL(Optimizer):
 
     def add_slots(self, tables, *dense):
         super().add_slots(tables, *dense)
-        for table in tables:
-            if table.trainable:
-                self._set_out(table.shards, table.slots["linear"])
-        for flat in dense:
-            self._set_out(flat.variables, flat.slots["linear"])
+        self._begin(tables, dense)
+
+    def reset(self, tables, *dense):
+        super().reset(tables, *dense)
+        self._begin(tables, dense)
 
     def dense(self, variable, slots, gradient, step):
         with tf.device(variable.device):
@@ -167,6 +175,13 @@ class FTRL(Optimizer):
             "lr": self.learning_rate, "l1": self.l1, "l2": self.l2, "l2_shrinkage": 0.0, "lr_power": -0.5,
             "use_locking": True,
         }  # fmt: skip
+
+    def _begin(self, tables: Sequence[EmbeddingTable], dense: Sequence[FlatWeights]) -> None:
+        for table in tables:
+            if table.trainable:
+                self._set_out(table.shards, table.slots["linear"])
+        for flat in dense:
+            self._set_out(flat.variables, flat.slots["linear"])
 
     def _set_out(self, variables: Sequence[tf.Variable], linears: Sequence[tf.Variable]) -> None:
         scale = -(self.slots["accumulator"] ** 0.5) / self.learning_rate

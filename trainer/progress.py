@@ -23,6 +23,7 @@ class Progress:
     """What a run knows."""
 
     step: int = 0
+    phase_step: int = 0  # of them before the phase under way: those of pre-training
     epoch: int = 0  # epochs finished
     best: float = -1.0
     best_epoch: int = 0

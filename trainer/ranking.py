@@ -98,7 +98,7 @@ class LocalRanking:
         self._batch, self._keep = batch, keep
         self._rows: dict[str, list[Held]] = {}
         self._length = recommender.config.max_length
-        self._vectors = tf.Variable(tf.zeros((recommender.size, recommender.config.d)), trainable=False)
+        self._vectors = tf.Variable(tf.zeros((recommender.size, recommender.width)), trainable=False)
 
         @tf.function(input_signature=[tf.TensorSpec((None, self._length), tf.int32)])
         def scores(history: tf.Tensor) -> tf.Tensor:

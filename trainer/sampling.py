@@ -28,6 +28,23 @@ class Popularity:
         return tf.minimum(place, len(self._upper) - 1) + 1
 
 
+def uniform(count: int, items: int, seed: tf.Tensor) -> tf.Tensor:
+    """``count`` indices uniform in [1, items), with replacement: (count,) int32."""
+    return tf.random.stateless_uniform((count,), seed, 1, items, tf.int32)
+
+
+def of_batch(targets: tf.Tensor, count: int, seed: tf.Tensor) -> tf.Tensor:
+    """``count`` of a batch's targets, with replacement: (count,) int32; 0 where it has none.
+
+    Args:
+      targets: any shape, 0 where there is none.
+    """
+    there = tf.boolean_mask(targets, targets > 0)
+    draw = tf.random.stateless_uniform((count,), seed) * tf.cast(tf.size(there), tf.float32)
+    place = tf.minimum(tf.cast(draw, tf.int32), tf.maximum(tf.size(there) - 1, 0))
+    return tf.gather(tf.concat([there, [0]], axis=0), place)
+
+
 def unseen(history: tf.Tensor, targets: tf.Tensor, items: int, seed: tf.Tensor) -> tf.Tensor:
     """One item for each position, uniform over what the window does not hold.
 

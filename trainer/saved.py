@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from trainer import averaging, checkpoint
+from trainer.attributes import read_attributes
 from trainer.config import ModelConfig
 from trainer.input import Examples
 from trainer.recommender import Recommender
@@ -43,7 +44,8 @@ def load(folder: Path, examples: Examples, devices: Sequence[str | None] = (None
     config = json.loads((folder / "config.json").read_text())
     model = ModelConfig(**config["model"])
     knowledge = np.load(best / "table.knowledge.npy", mmap_mode="r") if model.knowledge else None
-    recommender = Recommender(model, examples.vocabulary.size, knowledge, devices)
+    attributes = read_attributes(examples, model.attributes) if model.attributes else None
+    recommender = Recommender(model, examples.vocabulary.size, knowledge, devices, attributes=attributes)
     slot = averaging.SLOT if config["average"] else ""
     checkpoint.restore_for_use(best, recommender.tables, recommender.dense, slot)
     return Saved(folder, best, config, recommender)

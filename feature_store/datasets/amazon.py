@@ -25,8 +25,8 @@ EPOCH_SECONDS = 1_262_304_000  # 2010-01-01T00:00:00Z
 
 def amazon(config: DataConfig) -> Dataset:
     """A folder with ``<name>.txt[.gz]`` (a user a line: user id, then item ids, oldest first),
-    ``items.parquet`` (item_id, asin, title, categories) and, for times, ``interactions.parquet`` (user_id,
-    item_id, delta_seconds, timestamp; in the text's order).
+    ``items.parquet`` (item_id, asin, title, categories and, where it is known, brand_attr_id) and, for times,
+    ``interactions.parquet`` (user_id, item_id, delta_seconds, timestamp; in the text's order).
 
     The text decides the order of a user's events: times have day resolution, and ties are broken in file
     order. A user whose timestamps are missing gets ``EPOCH_SECONDS`` plus the cumulated ``delta_seconds``,
@@ -47,7 +47,7 @@ def amazon(config: DataConfig) -> Dataset:
         needed = ("user_id", "item_id", "delta_seconds", "timestamp")
         files.require_columns(times, needed, files.header(times).names)
     return Dataset(
-        Schema(item_attributes=(Field("asin"),)),
+        Schema(item_attributes=(Field("asin"), Field("brand"))),
         (
             Source("users", str(texts[0]), 0, _users),
             Source("items", str(items), 0, _items),
@@ -77,19 +77,24 @@ def _users(source: Source) -> Iterator[RawBatch]:
 
 
 def _items(source: Source) -> Iterator[RawBatch]:
-    """Titles with their HTML entities resolved; categories are the names along all paths, each once."""
-    table = pq.read_table(source.path, columns=["item_id", "asin", "title", "categories"])
+    """Titles with their HTML entities resolved; categories are the names along all paths, each once; a brand is
+    known by its number alone."""
+    table = pq.read_table(source.path)
     titles = [title and html.unescape(title) for title in table["title"].to_pylist()]
     names = [
         list(dict.fromkeys(html.unescape(name) for path in paths or () for name in path))
         for paths in table["categories"].to_pylist()
     ]
+    brands = pa.nulls(len(table), pa.string())
+    if "brand_attr_id" in table.column_names:
+        brands = table["brand_attr_id"].combine_chunks().cast(pa.string())
     batch = pa.record_batch(
         {
             "item_id": table["item_id"].combine_chunks(),
             "title": pa.array(titles, pa.string()),
             "categories": pa.array(names, pa.list_(pa.string())),
             "asin": table["asin"].combine_chunks(),
+            "brand": brands,
         }
     )
     yield RawBatch("items", batch, source.path, 0)

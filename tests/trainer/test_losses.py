@@ -81,3 +81,16 @@ def test_binary_by_hand():
     h, hit, miss = tf.constant([[1.0]]), tf.constant([[0.0]]), tf.constant([[np.log(3.0)]])
     loss = losses.binary(h, hit, tf.cast(miss, tf.float32))
     assert float(loss) == pytest.approx(np.log(2) + np.log(4), rel=1e-6)
+
+
+def test_pairwise_by_hand():
+    # Scores 2·1 and 2·0.5 apart by 1: −log σ(1); then by −ln 3: σ is 1/4.
+    h, hit, miss = tf.constant([[2.0], [1.0]]), tf.constant([[1.0], [0.0]]), tf.constant([[0.5], [np.log(3.0)]])
+    np.testing.assert_allclose(losses.pairwise(h, hit, miss), [np.log1p(np.exp(-1.0)), np.log(4.0)], rtol=1e-6)
+
+
+def test_multi_label_by_hand():
+    # σ(0) = 1/2 and σ(ln 3) = 3/4: label 1 alone holds, then both, then none.
+    scores = tf.constant([[0.0, np.log(3.0)]] * 3, tf.float32)
+    found = losses.multi_label(scores, tf.constant([[1, -1], [1, 0], [-1, -1]]))
+    np.testing.assert_allclose(found, -np.log([1 / 2 * 3 / 4, 1 / 2 * 3 / 4, 1 / 2 * 1 / 4]), rtol=1e-6)

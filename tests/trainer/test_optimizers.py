@@ -133,6 +133,25 @@ def test_ftrl_by_hand():
     assert variable.numpy()[0] == pytest.approx([(23.5 - 3) / (25 + 1), -(40 - 3) / (20 + 1)])
 
 
+@pytest.mark.parametrize("kind", STOCK)
+def test_reset_puts_the_slots_where_those_of_a_new_optimizer_of_these_weights_are(kind):
+    table = EmbeddingTable("t", 3, 2, normal(1.0), devices=(None, None))
+    model = tf_keras.Sequential([tf_keras.layers.Dense(2)])
+    model.build((None, 3))
+    dense = FlatWeights(model)
+    optimizer = optimizers.build(OptimizerConfig(kind, learning_rate=0.1))
+    optimizer.add_slots([table], dense)
+    values = {(owner, name): [v.numpy() for v in owner.slots[name]] for owner in (table, dense) for name in owner.slots}
+    for owner in (table, dense):
+        for slot in owner.slots.values():
+            for variable in slot:
+                variable.assign_add(tf.ones_like(variable))
+    optimizer.reset([table], dense)
+    for (owner, name), before in values.items():
+        for variable, value in zip(owner.slots[name], before, strict=True):
+            np.testing.assert_array_equal(variable, value)
+
+
 def test_ftrl_zeroes_a_weight_whose_gradients_stay_within_l1():
     table, dense = trained(OptimizerConfig("ftrl", learning_rate=0.1, l1=1000.0))
     assert not table.whole().numpy().any() and not dense.values(dense.variables).any()

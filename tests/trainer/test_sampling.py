@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from trainer.sampling import Popularity, unseen
+from trainer.sampling import Popularity, of_batch, uniform, unseen
 
 
 def test_popularity_draws_items_by_their_counts():
@@ -27,3 +27,18 @@ def test_negatives_are_never_in_the_window():
         assert not set(drawn[1]) & {4, 5, 1, 2}
         assert drawn.min() >= 1
         assert drawn.max() < 60
+
+
+def test_uniform_draws_every_item_and_no_padding():
+    share = np.bincount(uniform(20000, 5, tf.constant([1, 2])).numpy(), minlength=6) / 20000
+    np.testing.assert_allclose(share, [0, 0.25, 0.25, 0.25, 0.25, 0], atol=0.015)
+
+
+def test_a_batch_s_targets_are_drawn_as_often_as_they_stand_in_it():
+    targets = tf.constant([[0, 0, 3, 3], [0, 7, 3, 9]])
+    share = np.bincount(of_batch(targets, 20000, tf.constant([1, 2])).numpy(), minlength=10) / 20000
+    np.testing.assert_allclose(share[[0, 3, 7, 9]], [0, 0.6, 0.2, 0.2], atol=0.015)
+
+
+def test_of_a_batch_without_targets_padding_is_drawn():
+    assert of_batch(tf.zeros((2, 3), tf.int32), 4, tf.constant([1, 2])).numpy().tolist() == [0] * 4

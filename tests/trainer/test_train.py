@@ -1,13 +1,15 @@
 import json
 import resource
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from trainer import checkpoint, evaluate, train
+from trainer.attributes import read_attributes
 from trainer.cluster.strategy import InProcess
-from trainer.config import EvaluateConfig, LossConfig, ModelConfig, OptimizerConfig, TrainConfig
+from trainer.config import EvaluateConfig, LossConfig, ModelConfig, OptimizerConfig, PretrainConfig, TrainConfig
 from trainer.input import Examples
 from trainer.loop import Trainer
 from trainer.recommender import Recommender
@@ -94,6 +96,37 @@ def test_a_run_that_was_told_to_end_inside_an_epoch_ends_where_an_unbroken_one_d
         assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
     one = parameters(checkpoint.newest(tmp_path / "whole" / "checkpoints"))
     two = parameters(checkpoint.newest(tmp_path / "broken" / "checkpoints"))
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_pretraining_is_a_phase_of_the_same_run_and_each_phase_is_resumed(shop, tmp_path, sigterm):
+    model = ModelConfig("s3rec", d=8, blocks=1, max_length=10, dropout=0.1, attributes=("categories",))
+    config = replace(
+        CONFIG, model=model, batch=8, pretrain=PretrainConfig(epochs=2), loss=LossConfig("bce"), epochs=2,
+        grace_seconds=900.0,
+    )  # fmt: skip
+    data = Examples(shop / "examples")
+    units = -(-data.count("train") // 16)
+
+    def run(runtime, folder):
+        attributes = read_attributes(data, model.attributes)
+        recommender = Recommender(model, data.vocabulary.size, None, (None,), 1, attributes)
+        return Trainer(runtime, data, recommender, folder, config).run()
+
+    whole = run(InProcess(), tmp_path / "whole")
+    assert ["valid/ndcg@10" in entry for entry in whole.history] == [False, False, True, True]
+    losses = [entry["loss"] for entry in whole.history]
+    assert losses[1] < losses[0] and losses[3] < losses[2]
+    assert whole.best_epoch > 2 and whole.phase_step == whole.step / 2
+    for scheduled, epoch in ((units + 2, 1), (units, 2)):  # of two epochs the second, then the one after it
+        with pytest.raises(Ended):
+            run(EndsAfter(scheduled), tmp_path / "broken")
+        state = json.loads((checkpoint.newest(tmp_path / "broken" / "checkpoints") / "state.json").read_text())
+        assert state["epoch"] == epoch and state["queue"]["done"]
+    run(InProcess(), tmp_path / "broken")
+    one, two = (parameters(checkpoint.newest(tmp_path / name / "checkpoints")) for name in ("whole", "broken"))
     assert one.keys() == two.keys()
     for name in one:
         np.testing.assert_allclose(one[name], two[name], rtol=1e-5, atol=1e-7, err_msg=name)

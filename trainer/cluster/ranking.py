@@ -32,7 +32,7 @@ class ClusterRanking:
     """Each worker reads some of a split's rows by itself, ranks for them, and answers with two counts a user.
 
     The rows are cut as ``LocalRanking`` cuts them, so that both score the same matrices. A worker gets the items'
-    vectors from the servers once for each ``refresh`` and keeps them (4·N·d bytes) until the next; the dense
+    vectors from the servers once for each ``refresh`` and keeps them (4·N·width bytes) until the next; the dense
     weights, which are small, with every batch. A batch whose worker is lost is ranked by another.
     """
 
@@ -41,7 +41,7 @@ class ClusterRanking:
     ) -> None:
         self._runtime, self._examples, self._batch = runtime, examples, batch
         self._refreshed = 0
-        length, shape = recommender.config.max_length, (recommender.size, recommender.config.d)
+        length, shape = recommender.config.max_length, (recommender.size, recommender.width)
         dense = recommender.dense
         weights = dense.slots[slot] if slot else dense.variables
         pieces = tf.TensorSpec((None,), tf.int64)

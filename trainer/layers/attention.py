@@ -1,4 +1,4 @@
-"""Causal self-attention over right-aligned sequences, and the transformer block around it."""
+"""Self-attention over right-aligned sequences, and the transformer block around it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import tf_keras
 from trainer.layers.dropout import dropout
 
 
-class CausalAttention(tf_keras.layers.Layer):
-    """Multi-head scaled dot-product attention in which position i sees positions ≤ i that are no padding.
+class SelfAttention(tf_keras.layers.Layer):
+    """Multi-head scaled dot-product attention in which position i sees positions that are no padding: those ≤ i, or
+    with ``causal=False`` all.
 
     Args:
       d: width of input and output. heads: must divide d. rate: dropout of the attention weights.
@@ -31,7 +32,12 @@ class CausalAttention(tf_keras.layers.Layer):
         super().build(shape)
 
     def call(
-        self, x: tf.Tensor, values: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None = None
+        self,
+        x: tf.Tensor,
+        values: tf.Tensor,
+        mask: tf.Tensor,
+        seed: tf.Tensor | None = None,
+        causal: bool = True,
     ) -> tf.Tensor:
         """Queries of x (b, l, d) over keys and values of ``values`` (b, l, d) -> (b, l, d).
 
@@ -40,8 +46,10 @@ class CausalAttention(tf_keras.layers.Layer):
         parts = ((self.query, x), (self.key, values), (self.value, values))
         q, k, v = (self._split(dense(part)) for dense, part in parts)  # (b, heads, l, d/heads)
         scores = tf.matmul(q, k, transpose_b=True) * float(q.shape[-1]) ** -0.5  # (b, heads, l, l)
-        place = tf.range(tf.shape(x)[1])
-        visible = (place[None, :] <= place[:, None])[None] & mask[:, None, :]  # (b, l, l)
+        visible = mask[:, None, :]  # (b, 1, l)
+        if causal:
+            place = tf.range(tf.shape(x)[1])
+            visible &= (place[None, :] <= place[:, None])[None]  # (b, l, l)
         # A padded query row sees nothing real; a finite floor gives it a uniform mix instead of NaN.
         scores += tf.where(visible, 0.0, -1e9)[:, None]
         weights = dropout(tf.nn.softmax(scores), self.rate, seed)
@@ -65,6 +73,7 @@ class TransformerBlock(tf_keras.layers.Layer):
     - "query", as Kang & McAuley's own code has it: a = x + attention(norm(x) over x), then n + feed-forward(n)
       with n = norm(a). Keys and values stay as they are, and the second residual is of what was normalised.
     - "pre", as their paper's text has it: x + attention(norm(x)), then x + feed-forward(norm(x)).
+    - "post", as Vaswani et al. (2017) and BERT: norm(x + attention(x)), then norm(x + feed-forward(x)).
 
     Args:
       d: width. heads: of the attention. hidden: width inside the feed-forward. rate: dropout. activation: of
@@ -84,7 +93,7 @@ class TransformerBlock(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self.d, self.heads, self.hidden, self.rate = d, heads, hidden, rate
         self.activation, self.norm = activation, norm
-        self.attention = CausalAttention(d, heads, rate, name="attention")
+        self.attention = SelfAttention(d, heads, rate, name="attention")
         self.norms = [tf_keras.layers.LayerNormalization(epsilon=1e-8) for _ in range(2)]
         self.up = tf_keras.layers.Dense(hidden, activation=activation)
         self.down = tf_keras.layers.Dense(d)
@@ -97,14 +106,20 @@ class TransformerBlock(tf_keras.layers.Layer):
         self.down.build((*shape[:-1], self.up.units))
         super().build(shape)
 
-    def call(self, x: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+    def call(
+        self, x: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None = None, causal: bool = True
+    ) -> tf.Tensor:
         """x (b, l, d), mask (b, l) -> (b, l, d)."""
         seeds = [None] * 4 if seed is None else tf.unstack(tf.random.split(seed, 4))
+        if self.norm == "post":
+            x += dropout(self.attention(x, x, mask, seeds[0], causal), self.rate, seeds[1])
+            x = self.norms[0](x)
+            return self.norms[1](x + self._feed_forward(x, *seeds[2:]))
         normed = self.norms[0](x)
         if self.norm == "query":
-            x = self.norms[1](x + self.attention(normed, x, mask, seeds[0]))
+            x = self.norms[1](x + self.attention(normed, x, mask, seeds[0], causal))
             return x + self._feed_forward(x, *seeds[2:])
-        x += dropout(self.attention(normed, normed, mask, seeds[0]), self.rate, seeds[1])
+        x += dropout(self.attention(normed, normed, mask, seeds[0], causal), self.rate, seeds[1])
         return x + self._feed_forward(self.norms[1](x), *seeds[2:])
 
     def _feed_forward(self, x: tf.Tensor, inner: tf.Tensor | None, outer: tf.Tensor | None) -> tf.Tensor:

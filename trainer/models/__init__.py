@@ -1,5 +1,15 @@
-"""Models over item histories, by the ``kind`` a config names."""
+"""Backbones: models over item histories, by the ``kind`` a config names."""
 
+from trainer.models.bert4rec import BERT4Rec
+from trainer.models.fdsa import FDSA
+from trainer.models.pinnerformer import PinnerFormer
+from trainer.models.s3rec import S3Rec
 from trainer.models.sasrec import SASRec
 
-MODELS = {"sasrec": SASRec}
+MODELS = {
+    "bert4rec": BERT4Rec,
+    "fdsa": FDSA,
+    "pinnerformer": PinnerFormer,
+    "s3rec": S3Rec,
+    "sasrec": SASRec,
+}

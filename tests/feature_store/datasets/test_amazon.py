@@ -59,6 +59,13 @@ def test_titles_lose_their_entities_and_categories_their_repeats(folder):
     assert (items[2]["title"], items[2]["categories"]) == (None, [])
 
 
+def test_a_brand_is_known_by_its_number_and_may_be_missing(folder):
+    assert [item["brand"] for item in batch(folder, "items").to_pylist()] == [None] * 3
+    items = pq.read_table(folder / "items.parquet").append_column("brand_attr_id", pa.array([7, None, 9], pa.int32()))
+    pq.write_table(items, folder / "items.parquet")
+    assert [item["brand"] for item in batch(folder, "items").to_pylist()] == ["7", None, "9"]
+
+
 def test_known_timestamps_are_used(folder):
     write_times(folder, [DAY, 2 * DAY, 5 * DAY, 5 * DAY, 8 * DAY])
     assert seconds(folder) == [DAY, 2 * DAY, 5 * DAY, 5 * DAY, 8 * DAY]

@@ -67,16 +67,24 @@ def test_rounding_on_the_wire_keeps_near_the_path(trajectories, mode):
 
 TRAIN = """
 import json, sys
+from dataclasses import replace
 from contextlib import ExitStack
 from pathlib import Path
 from trainer.cluster import strategy
 from trainer.cluster.launcher import ClusterSize, LocalCluster
-from trainer.config import LossConfig, ModelConfig, OptimizerConfig, TrainConfig
+from trainer.attributes import read_attributes
+from trainer.config import LossConfig, ModelConfig, OptimizerConfig, PretrainConfig, TrainConfig
 from trainer.input import Examples
 from trainer.loop import Trainer
 from trainer.recommender import Recommender
 
 examples, out, cluster, loss = sys.argv[1:]
+backbones = {
+    "bert4rec": (("on",), {"norm": "post"}),
+    "fdsa": (("on", "off"), {"attributes": ("categories",)}),
+    "s3rec": (("on", "off"), {"attributes": ("categories",)}),
+    "pinnerformer": (("on",), {"temperature": 0.2}),
+}
 examples, out = Examples(Path(examples)), Path(out)
 model = ModelConfig(d=8, blocks=1, max_length=10, dropout=0.1)
 with ExitStack() as stack:
@@ -95,18 +103,36 @@ with ExitStack() as stack:
         recommender = Recommender(model, examples.vocabulary.size, None, runtime.ps_devices, config.seed)
         progress = Trainer(runtime, examples, recommender, out / wire / working_set / kind, config).run()
         assert progress.step >= 50
+    attributes = read_attributes(examples, ("categories",))
+    for kind, (modes, settings) in backbones.items():
+        model = ModelConfig(kind, d=8, blocks=1, max_length=10, dropout=0.1, **settings)
+        config = TrainConfig(
+            batch=32, epochs=4, steps_per_schedule=2, validate_every=4, model=model,
+            loss=LossConfig("mixed" if kind == "pinnerformer" else loss, negatives=5),
+            optimizer=OptimizerConfig("adagrad", 0.01),
+        )
+        if kind == "s3rec":
+            config = replace(config, epochs=2, pretrain=PretrainConfig(epochs=2))
+        for working_set in modes if cluster else ("off",):
+            config = replace(config, working_set=working_set)
+            devices, known = runtime.ps_devices, attributes if model.attributes else None
+            recommender = Recommender(model, examples.vocabulary.size, None, devices, config.seed, known)
+            progress = Trainer(runtime, examples, recommender, out / "float32" / working_set / kind, config).run()
+            assert progress.epoch == 4
 """
+
+BACKBONES = {"bert4rec": ["on"], "fdsa": ["on", "off"], "s3rec": ["on", "off"], "pinnerformer": ["on"]}
 
 
 @pytest.mark.parametrize("loss", ["sampled_softmax", pytest.param("softmax", marks=pytest.mark.slow)])
-def test_sasrec_trains_to_the_same_parameters_on_a_cluster(repository, shop, tmp_path, loss):
+def test_every_backbone_trains_to_the_same_parameters_on_a_cluster(repository, shop, tmp_path, loss):
     for size in ("", "ps=2,workers=1"):
         process = python(repository, "-c", TRAIN, shop / "examples", tmp_path / size, size, loss)
-        _, error = process.communicate(timeout=900)
+        _, error = process.communicate(timeout=1800)
         assert process.returncode == 0, error[-3000:]
-    for kind in KINDS:
+    for kind, modes in {**dict.fromkeys(KINDS, ["on", "off"]), **BACKBONES}.items():
         alone = parameters(tmp_path / "float32" / "off" / kind)
-        for working_set in ("on", "off"):
+        for working_set in modes:
             cluster = parameters(tmp_path / "ps=2,workers=1" / "float32" / working_set / kind)
             assert alone.keys() == cluster.keys()
             for name, far in differences(cluster, alone).items():

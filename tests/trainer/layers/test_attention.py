@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.layers.attention import CausalAttention, TransformerBlock
+from trainer.layers.attention import SelfAttention, TransformerBlock
 
 
-def identity_attention(d: int, heads: int = 1) -> CausalAttention:
-    layer = CausalAttention(d, heads, 0.0)
+def identity_attention(d: int, heads: int = 1) -> SelfAttention:
+    layer = SelfAttention(d, heads, 0.0)
     layer.build((None, None, d))
     for dense in (layer.query, layer.key, layer.value, layer.output_):
         dense.kernel.assign(tf.eye(d))
@@ -47,7 +47,15 @@ def test_queries_and_values_may_differ():
     np.testing.assert_allclose(out[0, :, 0], [1.0, 2.0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("norm", ["query", "pre"])
+def test_attention_that_is_not_causal_by_hand():
+    # Query 1 scores 1·1 and 1·3, query 3 scores 3·1 and 3·3.
+    x = tf.constant([[[1.0], [3.0]]])
+    out = identity_attention(1)(x, x, tf.constant([[True, True]]), causal=False)
+    expected = [(np.exp(q) + 3 * np.exp(3 * q)) / (np.exp(q) + np.exp(3 * q)) for q in (1.0, 3.0)]
+    np.testing.assert_allclose(out[0, :, 0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["query", "pre", "post"])
 def test_a_later_item_never_changes_an_earlier_output(norm):
     x = np.random.default_rng(0).normal(size=(1, 4, 4)).astype("f4")
     block = TransformerBlock(4, 2, 8, 0.0, norm=norm)
@@ -95,6 +103,17 @@ def test_a_pre_norm_block_by_hand():
     np.testing.assert_allclose(out, [[[6.0, -1.0]]], rtol=1e-6)
 
 
+def test_a_post_norm_block_by_hand():
+    # (4, 0) and what it attends to, itself: (8, 0), normed to (1, −1). Relu of that is added: (2, −1), normed again.
+    block = TransformerBlock(2, 1, 2, 0.0, norm="post")
+    block.build((None, None, 2))
+    for dense in (block.attention.value, block.attention.output_, block.up, block.down):
+        dense.kernel.assign(tf.eye(2))
+    block.norms[1].gamma.assign([3.0, 5.0])
+    out = block(tf.constant([[[4.0, 0.0]]]), tf.constant([[True]]))
+    np.testing.assert_allclose(out, [[[3.0, -5.0]]], rtol=1e-6)
+
+
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="heads must be positive and divide d=6, got 4"):
-        CausalAttention(6, 4, 0.0)
+        SelfAttention(6, 4, 0.0)

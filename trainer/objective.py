@@ -1,0 +1,147 @@
+"""What a recommender is trained on: the items its model asks for, against the catalogue or a sample of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import tensorflow as tf
+
+from trainer import losses
+from trainer.config import LossConfig
+from trainer.layers.groups import by_length, widths
+from trainer.layers.tables import EmbeddingTable
+from trainer.recommender import ATTRIBUTE, Recommender
+from trainer.sampling import Popularity, of_batch, uniform, unseen
+from trainer.step import Step
+
+
+class Objective(Protocol):
+    """What the loop minimises. All draws are functions of a seed, so that they are the same wherever a step runs."""
+
+    def batch(self, history: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> Any:
+        """What one step is computed from, a tuple of tensors.
+
+        Args:
+          history, targets: (B, L) indices, right-aligned; at each position of ``targets`` the item that follows.
+          seed: (2,) of the step.
+        """
+
+    def touched(self, batches: Sequence[Any]) -> dict[EmbeddingTable, tf.Tensor | None]:
+        """What the losses of some batches read of each table: ids with repeats, or None for all of it."""
+
+    def loss(self, step: Step, batch: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean loss over what a batch asks for, and how many that is."""
+
+
+class Batch(NamedTuple):
+    """What one step is computed from."""
+
+    inputs: tf.Tensor  # (B, L), see trainer.models.backbone.Window
+    targets: tf.Tensor  # (B, L)
+    negatives: tf.Tensor  # (B, L), (S,) or, where the loss has none, (0,)
+    seed: tf.Tensor  # (2,), of dropout
+
+
+class Prediction:
+    """The model's ``window`` and one of the losses over items. An ``Objective``."""
+
+    def __init__(self, recommender: Recommender, config: LossConfig, popularity: Popularity) -> None:
+        self._recommender, self._model = recommender, recommender.model
+        self._config, self._popularity = config, popularity
+
+    def batch(self, history: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> Batch:
+        """See ``Objective``; draws the step's window and negatives."""
+        dropout_seed, sample_seed, window_seed = tf.unstack(tf.random.split(seed, 3))
+        window = self._model.window(history, targets, window_seed)
+        count, items = self._config.negatives, self._recommender.size
+        negatives = tf.zeros((0,), tf.int32)
+        if self._config.kind == "sampled_softmax":
+            negatives = self._popularity.draw(count, sample_seed)
+        elif self._config.kind == "mixed":
+            first, second = tf.unstack(tf.random.split(sample_seed, 2))
+            negatives = tf.concat([of_batch(window.targets, count, first), uniform(count, items, second)], axis=0)
+        elif self._config.kind == "bce":
+            negatives = unseen(history, targets, items, sample_seed)
+        return Batch(*window, negatives, dropout_seed)
+
+    def touched(self, batches: Sequence[Batch]) -> dict[EmbeddingTable, tf.Tensor | None]:
+        """See ``Objective``."""
+        recommender, inputs = self._recommender, [tf.maximum(batch.inputs, 0) for batch in batches]
+        ids = None
+        if self._config.kind != "softmax":
+            parts = [*inputs, *(part for batch in batches for part in (batch.targets, batch.negatives))]
+            ids = _flat(parts)
+        found = dict.fromkeys([recommender.items, *([recommender.knowledge] if recommender.knowledge else [])], ids)
+        if self._model.reads_attributes:
+            seen = tf.unique(_flat(inputs))[0]
+            found |= recommender.features.touched({ATTRIBUTE: recommender.attributes_of(seen)})
+        return found
+
+    def loss(self, step: Step, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """See ``Objective``: mean over all positions that have a target, and their number T."""
+        recommender, kind = self._recommender, self._config.kind
+        inputs, targets, negatives, seed = batch
+        ids = tf.maximum(inputs, 0)
+        if kind == "softmax":
+            unique, rows, places = None, step.whole(recommender.items), [ids, targets]
+        else:
+            unique, rows, places = step.rows(recommender.items, ids, targets, negatives)
+        attributes = _read_attributes(recommender, step, ids) if self._model.reads_attributes else None
+        with step.weights(recommender.dense):
+            vectors = self._model.items(rows, recommender.known(step, unique))
+            x, along = [(vectors, places[0])], [targets, *(p for p in places[1:] if p.shape.rank == 2)]
+            if attributes is not None:
+                held, there, own = attributes
+                x.append((self._model.describe(held, there), own))
+            body = encode(recommender, self._model, [part for part, _ in x], seed)
+            h, _, *rest = by_length(body, inputs, *(place for _, place in x), *along)
+        h, target, hit, *miss = (tf.boolean_mask(part, rest[len(x)] > 0) for part in (h, *rest[len(x) :]))
+        count, hits = tf.size(target), tf.gather(vectors, hit)
+        if kind == "softmax":
+            return losses.softmax(h, vectors, target), count
+        if kind in ("sampled_softmax", "mixed"):
+            sampled = tf.gather(vectors, places[2])
+            return losses.sampled_softmax(h, hits, sampled, target, negatives, self._log_q()), count
+        if kind == "bce":
+            return losses.binary(h, hits, tf.gather(vectors, miss[0])), count
+        return losses.in_batch(h, hits, target, tf.constant(self._popularity.probability)), count
+
+    def _log_q(self) -> tf.Tensor:
+        """Log of how often each item (N,) is expected among the negatives."""
+        count = float(self._config.negatives)
+        expected = tf.constant(self._popularity.probability) * count
+        if self._config.kind == "mixed":
+            expected += count / (self._recommender.size - 1)
+        return tf.math.log(expected + 1e-30)
+
+
+def encode(
+    recommender: Recommender, model: Callable[..., tf.Tensor], vectors: Sequence[tf.Tensor], seed: tf.Tensor
+) -> Callable[..., tf.Tensor]:
+    """A body for ``by_length``: inputs and their places among each of ``vectors`` (·, d) -> the model's outputs.
+
+    Args:
+      model: (x, mask, seed) -> outputs; the recommender's, or a method of it.
+    """
+    seeds = tf.unstack(tf.random.split(seed, len(widths(recommender.config.max_length))))
+
+    def body(group: int, ids: tf.Tensor, *places: tf.Tensor) -> tf.Tensor:
+        x = tf.concat([tf.gather(part, place) for part, place in zip(vectors, places, strict=False)], axis=-1)
+        return model(recommender.model.hide(x, ids), ids != 0, seeds[group])
+
+    return body
+
+
+def _read_attributes(
+    recommender: Recommender, step: Step, ids: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Vectors (u, A, d) of the attributes of the u distinct items of ids (B, L), which of them there are (u, A), and
+    each item's place among the u (B, L)."""
+    unique, places = step.distinct(tf.reshape(ids, (-1,)))
+    held = recommender.attributes_of(unique)
+    return recommender.features.lookup(step, {ATTRIBUTE: held})[ATTRIBUTE], held >= 0, tf.reshape(places, tf.shape(ids))
+
+
+def _flat(parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.concat([tf.reshape(part, (-1,)) for part in parts], axis=0)

@@ -1,0 +1,82 @@
+"""The work of one scheduled call: reads a unit's records, shuffles them, trains its batches."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from trainer.config import TrainConfig
+from trainer.input import read_records, training_windows
+from trainer.objective import Objective
+from trainer.optimizers import Optimizer
+from trainer.read_ahead import read_ahead
+from trainer.recommender import Recommender
+from trainer.step import Step
+from trainer.vocabulary import Vocabulary
+from trainer.working_set import WorkingSet
+
+Function = tf.types.experimental.PolymorphicFunction
+
+SIGNATURE = [
+    tf.TensorSpec((None,), tf.string),
+    tf.TensorSpec((None,), tf.int64),
+    tf.TensorSpec((None,), tf.int64),
+    tf.TensorSpec((2,), tf.int64),
+    tf.TensorSpec((), tf.int64),
+]
+"""What ``WorkUnit.arguments`` gives, and the number of the unit's first step."""
+
+
+def unit_function(
+    recommender: Recommender,
+    objective: Objective,
+    optimizer: Optimizer,
+    vocabulary: Vocabulary,
+    config: TrainConfig,
+    steps: int,
+    workers: int = 0,
+) -> Function:
+    """A function of ``SIGNATURE`` that trains ``steps`` batches; returns each one's loss and what it is a mean over.
+
+    Args:
+      workers: of the cluster, where the unit is trained on a working set; 0 where it is not.
+    """
+    length, batch = config.model.max_length, config.batch
+    wire, prefetch = tf.as_dtype(config.wire), config.prefetch
+
+    @tf.function(input_signature=SIGNATURE)
+    def unit(files, firsts, counts, seed, first):
+        history, targets = training_windows(read_records(files, firsts, counts), vocabulary, length)
+        order = tf.argsort(tf.random.stateless_uniform((tf.shape(history)[0],), seed))
+        history, targets = tf.gather(history, order), tf.gather(targets, order)
+        batches = []
+        for k in range(steps):
+            rows = slice(k * batch, (k + 1) * batch)
+            batches.append(objective.batch(history[rows], targets[rows], tf.stack([seed[0], first + k])))
+        working = None
+        if workers:
+            working = WorkingSet(objective.touched(batches), recommender.dense, optimizer, workers, wire)
+
+        def rows_of(k):
+            return read_ahead(objective.touched([batches[k]]), wire)
+
+        def one(index, ahead, parts):
+            with Step(index, recommender.dense, working, wire, ahead) as step:
+                loss, count = objective.loss(step, parts)
+            step.update(loss, optimizer)
+            return loss, count
+
+        if prefetch:
+            done, ahead = [], rows_of(0)
+            for k in range(steps):
+                # Asked for before the step's update; the step, traced in place, does not wait for the answer.
+                following = rows_of(k + 1) if k + 1 < steps else {}
+                done.append(one(first + k, ahead, batches[k]))
+                ahead = following
+        else:
+            step_function = tf.function(one)
+            done = [step_function(first + k, None, batches[k]) for k in range(steps)]
+        if working is not None:
+            working.push()
+        return tf.stack([loss for loss, _ in done]), tf.stack([count for _, count in done])
+
+    return unit
