@@ -52,8 +52,8 @@ class Prediction:
 
     def batch(self, history: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> Batch:
         """See ``Objective``; draws the step's window and negatives."""
-        dropout_seed, sample_seed, window_seed = tf.unstack(tf.random.split(seed, 3))
-        window = self._model.window(history, targets, window_seed)
+        dropout_seed, sample_seed = tf.unstack(tf.random.split(seed, 2))
+        window = self._model.window(history, targets, tf.random.fold_in(seed, 2))
         count, items = self._config.negatives, self._recommender.size
         negatives = tf.zeros((0,), tf.int32)
         if self._config.kind == "sampled_softmax":
