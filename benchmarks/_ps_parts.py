@@ -10,6 +10,7 @@ from benchmarks._ps_race import race, write_examples
 from benchmarks._ps_settings import Settings, Setup
 
 FULL = Setup(working_set="on")  # a worker trains a call's steps on its own copies
+OPTIMIZERS = "optimizers"
 EVERY_STEP = Setup(working_set="off")  # a worker reads and updates the servers at every step
 
 
@@ -39,6 +40,8 @@ def measure(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
     """
     found = {}
     for part, (without, with_it) in parts(options).items():
+        if options.only and part not in options.only:
+            continue
         here = settings
         if part == "every_step_spread_ids":
             here = replace(settings, file=f"{settings.file}_uneven")
@@ -48,7 +51,8 @@ def measure(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
             case: {"without_and_with_examples_per_second": figures["examples_per_second"], **_ratio(figures)}
             for case, figures in race(part, entries, here, options).items()
         }
-    return {"parts": found, "optimizers": optimizers(settings, options)}
+    asked = not options.only or OPTIMIZERS in options.only
+    return {"parts": found, OPTIMIZERS: optimizers(settings, options) if asked else {}}
 
 
 def optimizers(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:

@@ -31,6 +31,7 @@ QUICK = {"batch_512": (64, (32,), 4), "batch_64": (16, (8,), 4)}
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="antiphon bench ps", description=__doc__.splitlines()[0])
     parser.add_argument("--parts", action="store_true", help="what each part gains, in place of cluster over process")
+    parser.add_argument("--only", nargs="+", metavar="PART", help="with --parts: these, and optimizers by that name")
     parser.add_argument("--ps", type=int, default=1, help="parameter servers of the cluster (%(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="of the cluster (%(default)s)")
     parser.add_argument(
@@ -45,6 +46,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="tiny tables and models, a check that it runs")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
+    known = [*_ps_parts.parts(options), _ps_parts.OPTIMIZERS]
+    if unknown := [name for name in options.only or () if name not in known or not options.parts]:
+        parser.error(f"--only is for --parts, which has {', '.join(known)}; got {unknown[0]!r}")
     if options.quick:
         options.rows, options.rounds, options.seconds = 1000, 1, 0.2
     return options

@@ -53,6 +53,14 @@ def test_each_part_is_set_against_the_same_without_it():
         assert [setup.workers for setup in pair] == [2, 2]
 
 
+def test_only_parts_that_there_are_can_be_asked_for(capsys):
+    with pytest.raises(SystemExit):
+        ps.parse(["--parts", "--only", "unrolled"])
+    assert "which has working_set, unrolled_steps" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        ps.parse(["--only", "optimizers"])
+
+
 @pytest.mark.slow
 def test_a_quick_run_of_the_parts_gives_a_ratio_for_each(capsys):
     assert ps.main(["--parts", "--quick"]) == 0
