@@ -181,7 +181,9 @@ class EmbeddingTable:
                 offset = (k - first) % n
                 start = (first + offset) // n
                 count = len(range(offset, stop - first, n))
-                block[offset::n] = variable[start : start + count].numpy()
+                with tf.device(self.devices[k]):  # elsewhere the whole shard would travel to be cut
+                    piece = variable[start : start + count]
+                block[offset::n] = piece.numpy()
             yield first, block
 
 
