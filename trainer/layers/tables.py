@@ -181,9 +181,9 @@ class EmbeddingTable:
                 offset = (k - first) % n
                 start = (first + offset) // n
                 count = len(range(offset, stop - first, n))
-                with tf.device(self.devices[k]):  # elsewhere the whole shard would travel to be cut
-                    piece = variable[start : start + count]
-                block[offset::n] = piece.numpy()
+                with tf.device(self.devices[k]):  # a slice of it would first copy the whole shard
+                    rows = tf.gather(variable, tf.range(start, start + count))
+                block[offset::n] = rows.numpy()
             yield first, block
 
 
@@ -192,4 +192,5 @@ def _write(variable: tf.Variable, start: int, values: tf.Tensor) -> None:
     if start == 0 and stop == variable.shape[0]:
         variable.assign(values)
     else:
-        variable[start:stop].assign(values)
+        rows = tf.range(start, stop)
+        tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=rows, updates=values)
