@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -93,9 +94,19 @@ class LinkService:
         learner = self._learner
         return [json.dumps({"version": learner.version, "step": learner.step, **learner.counts}).encode()]
 
-    def close(self) -> None:
-        """Waits for the request under way and writes a checkpoint."""
-        self._thread.submit(self._save, self._learner.step, False).result()
+    def end(self) -> None:
+        """Ends the process, after the requests that wait and a checkpoint; nothing is answered after that."""
+        self._thread.submit(self._end).result()
+
+    def _end(self) -> None:
+        code = 0
+        try:
+            self._save(self._learner.step, asked=False)
+            print(f"llm stopped at step {self._learner.step}, adapter version {self._learner.version}", flush=True)
+        except OSError as error:
+            print(f"llm: no checkpoint of step {self._learner.step}: {error}", file=sys.stderr, flush=True)
+            code = 1
+        os._exit(code)  # TensorFlow's server has no clean end while clients are connected
 
     def alone(self, method: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
         """``method`` on the learner's thread: torch keeps a pool of threads for each thread that calls it."""
@@ -196,14 +207,11 @@ def run(titles: Sequence[str], folder: Path, config: LlmConfig) -> None:
     service = LinkService(learner, Checkpoints(folder), config)
     step = service.resume()
     address = f"{config.host}:{config.port or _free_port(config.host)}"
-    server = start(service, str(reasoner.wire).removeprefix("torch."), address)
+    _server = start(service, str(reasoner.wire).removeprefix("torch."), address)
     where = f"address={address} model={language_model.model_id} adapter={learner.version} step={step}"
     print(f"llm ready {where} titles={len(titles)}", flush=True)
     told.wait()
-    service.close()
-    print(f"llm stopped at step {learner.step}, adapter version {learner.version}", flush=True)
-    del server
-    os._exit(0)  # TensorFlow's server has no clean end while clients are connected
+    service.end()
 
 
 def _free_port(host: str) -> int:

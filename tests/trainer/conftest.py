@@ -71,7 +71,7 @@ class SideProcess:
             port = free.getsockname()[1]
         self.address, self.folder, self._log = f"127.0.0.1:{port}", folder, folder / "llm.log"
         settings = {**settings, "port": port, "folder": folder / "llm"}
-        self._command = [sys.executable, "-m", "antiphon.cli", "llm", "--child"]
+        self._command = [sys.executable, "-m", "antiphon.cli", "llm"]  # it must outlive the thread that starts it
         self._command += ["-c", str(repository / "configs" / "tiny.yaml"), "--set", f"runs={run.parent}"]
         self._command += [part for name, value in settings.items() for part in ("--set", f"llm.{name}={value}")]
         self._environment = {**os.environ, "PYTHONPATH": str(repository)}
@@ -90,7 +90,14 @@ class SideProcess:
 
     def end(self, number: signal.Signals) -> int:
         self._process.send_signal(number)
-        return self._process.wait(120)
+        return self.wait()
+
+    def wait(self) -> int:
+        return self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def log(self) -> str:

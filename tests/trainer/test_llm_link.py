@@ -1,8 +1,12 @@
 """The chain TensorFlow -> torch -> TensorFlow over a real process, with a tiny language model in float64."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +23,12 @@ def side(side_process):
     return side_process(dropout=0.3, checkpoint_updates=1)
 
 
-def connected(side, wait_seconds=60.0, call_seconds=20.0, step=0):
+@pytest.fixture(scope="module")
+def still(side_process):
+    return side_process(dropout=0.0, checkpoint_updates=1)
+
+
+def connected(side, wait_seconds=300.0, call_seconds=20.0, step=0):
     link = LlmLink(LinkConfig(side.address, wait_seconds, call_seconds), D, tf.float64)
     link.begin(step)
     return link
@@ -120,10 +129,9 @@ def test_rows_that_were_helped_teach_lora_nothing(side, batch):
     assert len({found[name][1].tobytes() for name in found}) == 3
 
 
-def test_a_batch_too_big_for_a_message_goes_in_parts_and_gives_the_same(side_process, batch, monkeypatch):
+def test_a_batch_too_big_for_a_message_goes_in_parts_and_gives_the_same(still, batch, monkeypatch):
     prompts, mask, history = batch
     upstream = np.random.default_rng(1).normal(size=(B, M, D))
-    still = side_process(dropout=0.0)
     whole = asker(connected(still), mask, history)
     expected = [*whole(prompts, upstream, step=1), *whole(prompts, upstream, step=2)]
     monkeypatch.setattr("trainer.llm_link.MESSAGE_BYTES", 2 * (M * (WIDTH + D) * 8 + M + 8 * 3))
@@ -162,7 +170,7 @@ def test_a_side_process_that_dies_between_forward_and_backward_changes_nothing(s
     np.testing.assert_allclose(expected[1][0], expected[0][0], rtol=0, atol=1e-12)
     np.testing.assert_allclose(expected[1][1], expected[0][1], rtol=0, atol=1e-12)
     assert [version for *_, version in expected] == [3, 3]
-    assert f"the language model at {side.address} does not answer; waiting up to 60 s" in capfd.readouterr().err
+    assert f"the language model at {side.address} does not answer; waiting up to 300 s" in capfd.readouterr().err
 
 
 def test_a_checkpoint_of_the_trainer_s_step_is_what_a_later_begin_goes_back_to(side, batch):
@@ -208,3 +216,24 @@ def test_what_the_side_process_cannot_do_is_told_in_its_words(side, batch):
 def test_faulty_settings_are_told(make, told):
     with pytest.raises(ValueError, match=told):
         make()
+
+
+def test_workers_of_a_cluster_ask_at_once_and_each_step_teaches_once(still, repository, tmp_path):
+    script = Path(__file__).parent / "cluster" / "link_run.py"
+    again = threading.Thread(target=lambda: (still.wait(), still.start(wait=False)), daemon=True)
+    again.start()
+    done = subprocess.run(
+        [sys.executable, str(script), still.address, str(tmp_path / "logs"), str(still.pid)],
+        capture_output=True, text=True, timeout=1200, env={**os.environ, "PYTHONPATH": str(repository)},
+    )  # fmt: skip
+    logs = "".join(path.read_text(errors="replace") for path in (tmp_path / "logs").glob("*.log"))
+    assert done.returncode == 0, done.stderr[-3000:] + logs[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    np.testing.assert_allclose(found["cluster"], found["alone"], rtol=1e-9)
+    assert found["alone"][-1] < found["alone"][0]
+    together = found["together"]
+    assert (together["workers"], together["attempts"], together["finite"]) == ([0, 1], 8, True)
+    assert (together["version"], together["backward"]) == (16, 16)
+    assert found["side process killed"]["version"] == 8
+    assert found["worker killed"]["version"] == 12
+    assert f"the language model at {still.address} does not answer" in logs
