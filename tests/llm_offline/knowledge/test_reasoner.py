@@ -40,9 +40,8 @@ def test_only_adapters_on_query_and_value_and_the_decoupling_attention_are_train
     assert shapes == expected
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_gradients_agree_with_finite_differences(reasoner, dropout):
-    made = reasoner(dropout=dropout)
+def test_gradients_agree_with_finite_differences(reasoner):
+    made = reasoner(dropout=0.3)
     weights = leaves(made)
     random = torch.Generator().manual_seed(0)
     prompts = torch.randn(2, 3, 12, dtype=torch.float64, generator=random, requires_grad=True)
@@ -53,7 +52,9 @@ def test_gradients_agree_with_finite_differences(reasoner, dropout):
         made._adapters.current = Pass(seed=11)
         return functional_call(made, dict(zip(weights, values, strict=True)), (prompts, mask, tokens, text))
 
-    assert torch.autograd.gradcheck(knowledge, (prompts, *weights.values()), atol=1e-7, rtol=1e-5)
+    rest = [value.detach() for value in weights.values()]
+    assert torch.autograd.gradcheck(knowledge, (prompts, *rest), atol=1e-7, rtol=1e-5)
+    assert torch.autograd.gradcheck(knowledge, (prompts, *weights.values()), atol=1e-7, rtol=1e-5, fast_mode=True)
 
 
 def test_padding_neither_gets_knowledge_nor_has_a_part_in_it(reasoner, question):
