@@ -22,6 +22,7 @@ setup(
         "mmh3",
         "numpy==2.4.6",
         "pandas",
+        "peft==0.21.2",
         "prometheus_client",
         "protobuf==6.33.6",
         "psutil",

@@ -55,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
     serve = "serve the exported model over gRPC and REST as TensorFlow Serving does, until stopped"
     _command(commands, "serve", serve)
 
+    llm = "serve the language model that trains with the recommender, until stopped"
+    _command(commands, "llm", llm)
+
     recommend = _command(
         commands, "recommend", "ask a server for recommendations, and print them with titles"
     )
@@ -144,6 +147,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         from antiphon import serve
 
         return serve.run(config)
+    if options.command == "llm":
+        from antiphon import llm
+
+        return llm.run(config)
     if options.command == "recommend" and not options.save:
         from antiphon import recommend
 

@@ -23,7 +23,7 @@ from antiphon.strict_yaml import parse_yaml
 from beam_jobs.options import BeamConfig
 from feature_store.checks import require
 from feature_store.config import DataConfig, ExampleConfig, FeatureConfig
-from llm_offline.config import EmbedConfig
+from llm_offline.config import EmbedConfig, LlmConfig
 from serving.config import ServeConfig
 from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
 
@@ -48,6 +48,7 @@ class Config:
     examples: ExampleConfig = field(default_factory=ExampleConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     variants: dict[str, TrainConfig] = field(default_factory=dict)
+    llm: LlmConfig = field(default_factory=LlmConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)

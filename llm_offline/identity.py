@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from llm_offline.config import EmbedConfig
+from llm_offline.config import EmbedConfig, LlmConfig
 from llm_offline.model_files import content_hash, resolve
 
 
-def layer_count(folder: Path, config: EmbedConfig) -> int:
+def layer_count(folder: Path, config: EmbedConfig | LlmConfig) -> int:
     """The layers that are kept of the model in ``folder``.
 
     Raises:
@@ -18,18 +18,18 @@ def layer_count(folder: Path, config: EmbedConfig) -> int:
     layers = json.loads((folder / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"]
     if config.layers > layers:
         rule = f"must be at most {layers}, the layers {config.model!r} has"
-        raise ValueError(f"embed.layers {rule}, received {config.layers}")
+        raise ValueError(f"{config.section}.layers {rule}, received {config.layers}")
     return config.layers or layers
 
 
-def model_id(config: EmbedConfig) -> str:
+def model_id(config: EmbedConfig | LlmConfig) -> str:
     """Names the weights, their content, the layers kept and the dtype; without loading the model.
 
     Raises:
         FileNotFoundError: the model's files are not there.
         ValueError: as `layer_count`.
     """
-    folder, name = resolve(config.model)
+    folder, name = resolve(config.model, config.section)
     return f"{name}@{content_hash(folder)}/layers={layer_count(folder, config)}/{config.dtype}"
 
 

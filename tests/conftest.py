@@ -33,3 +33,24 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no public data sets at {folder}; set ANTIPHON_DATA to the folder that holds them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(tmp_path_factory) -> Path:
+    """A folder with a random language model of the Qwen3 architecture, width 12, and a tokenizer of letters."""
+    import torch
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
+
+    folder = tmp_path_factory.mktemp("tiny_llm")
+    torch.manual_seed(3)
+    config = Qwen3Config(
+        vocab_size=64, hidden_size=12, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=6, max_position_embeddings=64, initializer_range=0.3,
+    )  # fmt: skip
+    Qwen3Model(config).save_pretrained(folder)
+    letters = ["?", "\n", *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ,.'&-"]
+    tokenizer = Tokenizer(models.WordLevel({letter: n for n, letter in enumerate(letters)}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="?").save_pretrained(folder)
+    return folder

@@ -95,6 +95,23 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class LinkConfig:
+    """Where the language model's side process answers, for models that train with one."""
+
+    address: str = ""  # "host:port"; "" is without one
+    wait_seconds: float = 100.0  # a worker waits so long for a side process that does not answer
+    call_seconds: float = 30.0  # a call may take so long before it is sent again
+
+    def __post_init__(self) -> None:
+        if self.address:
+            host, colon, port = self.address.rpartition(":")
+            rule = 'must be "host:port"'
+            require(bool(host and colon) and port.isdigit(), "address", rule, self.address)
+        for name in ("wait_seconds", "call_seconds"):
+            above(name, getattr(self, name), 0)
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     batch: int = 512
     epochs: int = 50
@@ -118,6 +135,7 @@ class TrainConfig:
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)  # s3rec: epochs before those of ``epochs``
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    llm: LinkConfig = field(default_factory=LinkConfig)
 
     def __post_init__(self) -> None:
         counts = ("batch", "epochs", "steps_per_schedule", "validate_every", "checkpoint_every")
@@ -133,6 +151,9 @@ class TrainConfig:
             at_least(name, getattr(self, name), 0)
         for name in ("hang_seconds", "grace_seconds"):
             above(name, getattr(self, name), 0)
+        if self.llm.address:
+            rule = f"must be below hang_seconds ({self.hang_seconds:g}), after which a worker counts as hanging"
+            require(self.llm.wait_seconds < self.hang_seconds, "llm.wait_seconds", rule, self.llm.wait_seconds)
         require(0 <= self.average < 1, "average", "must be at least 0 and below 1", self.average)
         if self.model.kind != "s3rec":
             rule = f"must be 0 with model.kind {self.model.kind!r}"
@@ -143,7 +164,10 @@ class TrainConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:
         """What ``dataclasses.asdict`` made of one."""
-        parts = {"model": ModelConfig, "pretrain": PretrainConfig, "loss": LossConfig, "optimizer": OptimizerConfig}
+        parts = {
+            "model": ModelConfig, "pretrain": PretrainConfig, "loss": LossConfig, "optimizer": OptimizerConfig,
+            "llm": LinkConfig,
+        }  # fmt: skip
         return cls(**{**values, **{name: part(**values[name]) for name, part in parts.items()}})
 
 

@@ -65,7 +65,7 @@ def _names(checkpoints: Path) -> list[str]:
 
 FREE_TO_CHANGE = (
     "epochs", "patience", "cluster", "working_set", "metrics_port", "keep_checkpoints", "checkpoint_every",
-    "checkpoint_minutes", "validate_every", "hang_seconds", "grace_seconds",
+    "checkpoint_minutes", "validate_every", "hang_seconds", "grace_seconds", "llm",
 )  # fmt: skip
 """Settings a run may be resumed with other values of; every other one makes another model."""
 

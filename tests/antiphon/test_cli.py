@@ -21,11 +21,11 @@ def config(tmp_path):
 
 def test_help_names_every_command():
     told = antiphon("--help").stdout
-    for command in [*STAGES, "run", "serve", "recommend", "bench"]:
+    for command in [*STAGES, "run", "llm", "serve", "recommend", "bench"]:
         assert f"    {command}" in told
 
 
-@pytest.mark.parametrize("command", [*STAGES, "run", "serve", "recommend"])
+@pytest.mark.parametrize("command", [*STAGES, "run", "llm", "serve", "recommend"])
 def test_every_command_takes_a_config_and_overrides(command):
     options = parser().parse_args([command, "-c", "x.yaml", "--set", "a.b=1", "--set", "c.d=2"])
     assert (options.command, options.config, options.overrides) == (command, "x.yaml", ["a.b=1", "c.d=2"])
@@ -49,6 +49,7 @@ def test_debug_shows_the_traceback(config):
         (["train", "--variant", "idds"], "--variant must be one of ids, text, received 'idds'"),
         (["train", "--cluster", "ps=x"], 'expected "ps=2,workers=2"'),
         (["evaluate", "--cluster", "ps=x"], 'expected "ps=2,workers=2"'),
+        (["llm"], "there are no training examples; `antiphon examples` makes them"),
         (["serve"], "there is no exported model; `antiphon export` makes it"),
         (["recommend", "--user", "1"], "features"),
         (["report"], "report needs ingest, which has not been done"),

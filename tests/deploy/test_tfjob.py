@@ -69,4 +69,4 @@ def test_the_port_the_chief_serves_its_counters_at_is_the_one_prometheus_is_told
     (container,) = template["spec"]["containers"]
     (port,) = (port["containerPort"] for port in container["ports"] if port["name"] == "metrics")
     assert template["metadata"]["annotations"]["prometheus.io/port"] == str(port)
-    assert f"train.metrics_port={port}" in container["args"]
+    assert f"--set=train.metrics_port={port}" in container["args"]

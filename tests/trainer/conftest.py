@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +60,61 @@ def sight(shop: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
+
+
+class SideProcess:
+    """`antiphon llm` over the shop's items, at one address for as long as this lives."""
+
+    def __init__(self, run: Path, repository: Path, folder: Path, settings: dict[str, Any]) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address, self.folder, self._log = f"127.0.0.1:{port}", folder, folder / "llm.log"
+        settings = {**settings, "port": port, "folder": folder / "llm"}
+        self._command = [sys.executable, "-m", "antiphon.cli", "llm"]  # it must outlive the thread that starts it
+        self._command += ["-c", str(repository / "configs" / "tiny.yaml"), "--set", f"runs={run.parent}"]
+        self._command += [part for name, value in settings.items() for part in ("--set", f"llm.{name}={value}")]
+        self._environment = {**os.environ, "PYTHONPATH": str(repository)}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.start()
+
+    def start(self, wait: bool = True) -> None:
+        with self._log.open("ab") as log:
+            before = log.tell()
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=subprocess.STDOUT, env=self._environment
+            )
+        while wait and b"llm ready" not in self._log.read_bytes()[before:]:
+            assert self._process.poll() is None, self.log
+            time.sleep(0.1)
+
+    def end(self, number: signal.Signals) -> int:
+        self._process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        return self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+@pytest.fixture(scope="session")
+def side_process(shop: Path, repository: Path, tiny_llm: Path, tmp_path_factory: pytest.TempPathFactory):
+    """Starts side processes with the tiny language model in float64; they end with the session."""
+    running = []
+
+    def start(**settings: Any) -> SideProcess:
+        small = {"model": tiny_llm, "dtype": "float64", "max_tokens": 24, "d": 4, "rank": 2, "optimizer": "sgd"}
+        folder = tmp_path_factory.mktemp("side")
+        running.append(SideProcess(shop, repository, folder, {**small, "learning_rate": 0.1, **settings}))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.end(signal.SIGKILL)

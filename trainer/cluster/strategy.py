@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 from tensorflow.python.distribute.coordinator.coordinator_context import get_current_dispatch_context
+from tensorflow.python.distribute.coordinator.values import PerWorkerValues
 
 from trainer.cluster.ended import Ended
 from trainer.cluster.overdue import Overdue
@@ -49,6 +50,12 @@ class Runtime(Protocol):
 
     def schedule(self, function: Callable, args: Sequence = ()) -> Result: ...
 
+    def per_worker(self, make: Callable[[], tf.Tensor]) -> Any:
+        """What ``make``, run on each worker now and whenever it comes back after a loss, gives: a resource handle.
+
+        As an argument of ``schedule`` it is the handle of the worker that runs the call.
+        """
+
     def done(self, results: Collection[Result], seconds: float) -> list[Result]:
         """Those of ``results`` that can be fetched at once; waits up to ``seconds`` for the first."""
 
@@ -64,6 +71,10 @@ class InProcess:
 
     def schedule(self, function: Callable, args: Sequence = ()) -> Result:
         return _Value(function(*args))
+
+    def per_worker(self, make: Callable[[], tf.Tensor]) -> tf.Tensor:
+        """See ``Runtime``."""
+        return make()
 
     def done(self, results: Collection[Result], seconds: float) -> list[Result]:
         """All of them."""
@@ -92,11 +103,16 @@ class Cluster:
 
     def schedule(self, function: Callable, args: Sequence = ()) -> Result:
         """Queues ``function(*args)``, a tf.function, for the next free worker; blocks on a full queue."""
-        call = _Call(function.get_concrete_function(*args), self)
+        specs = [tf.TensorSpec((), tf.resource) if isinstance(arg, PerWorkerValues) else arg for arg in args]
+        call = _Call(function.get_concrete_function(*specs), self)
         self.overdue.scheduled()
         with named_loss():  # below ClusterCoordinator.schedule, which takes no callable that could count its attempts
             self.coordinator._cluster.schedule(call, args=tuple(args), kwargs={})
         return call
+
+    def per_worker(self, make: Callable[[], tf.Tensor]) -> Any:
+        """See ``Runtime``."""
+        return self.coordinator._create_per_worker_resources(make)
 
     def done(self, results: Collection[Result], seconds: float) -> list[Result]:
         """Those of ``results`` that have ended; waits up to ``seconds`` for the first.

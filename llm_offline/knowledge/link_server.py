@@ -1,0 +1,220 @@
+"""The side process's end of the link: TensorFlow's RPC server in front of a `Learner`.
+
+The one file here that imports TensorFlow, whose workers call it from inside their graphs (`trainer.llm_link` is their
+end). Another transport would replace these two files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from llm_offline.config import LlmConfig
+from llm_offline.knowledge.learner import Learner, Request
+from llm_offline.knowledge.reasoner import Question, Reasoner
+from llm_offline.knowledge.state import Checkpoints
+from llm_offline.knowledge.titles import Titles
+from llm_offline.language_model import load
+
+_PARTS = 4096  # more than a batch ever has, so that each part of each step has a seed of its own
+
+
+class LinkService:
+    """What the link's methods do. They run one after another, on one thread.
+
+    A request of another session than the newest `begin` is refused: it is of a training that has ended.
+    """
+
+    def __init__(self, learner: Learner, checkpoints: Checkpoints, config: LlmConfig) -> None:
+        self._learner, self._checkpoints, self._config = learner, checkpoints, config
+        self._session, self._saved = 0, 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="learner")
+
+    def resume(self) -> int:
+        """Restores the newest checkpoint; returns its step, 0 where there is none."""
+        step = max(self._checkpoints.steps(), default=0)
+        self._session = self._checkpoints.restore(self._learner, step)
+        self._saved = self._learner.version
+        return step
+
+    def forward(self, request: np.ndarray, prompts: np.ndarray, mask: np.ndarray, history: np.ndarray) -> list[Any]:
+        one = self._request(request)
+        knowledge, version = self._learner.forward(one, self._question(one, prompts, mask, history))
+        return [knowledge, np.int64(version)]
+
+    def backward(self, request: np.ndarray, upstream: np.ndarray, learns: np.ndarray) -> list[Any]:
+        found = self._learner.backward(self._request(request), upstream, learns)
+        self._save_now_and_then()
+        return [np.bool_(False), np.zeros((0, 0, 0), upstream.dtype)] if found is None else [np.bool_(True), found]
+
+    def replay(
+        self,
+        request: np.ndarray,
+        prompts: np.ndarray,
+        mask: np.ndarray,
+        history: np.ndarray,
+        upstream: np.ndarray,
+        learns: np.ndarray,
+    ) -> list[Any]:
+        one = self._request(request)
+        found = self._learner.replay(one, self._question(one, prompts, mask, history), upstream, learns)
+        self._save_now_and_then()
+        return [found]
+
+    def begin(self, session: np.int64, step: np.int64) -> list[Any]:
+        """The trainer begins at ``step``, 0 or that of its checkpoint. Sent again, it changes nothing."""
+        if session != self._session:
+            self._checkpoints.restore(self._learner, int(step))
+            self._checkpoints.keep([*(s for s in self._checkpoints.steps() if s <= step), int(step)])
+            self._session = int(session)
+            self._save(int(step), asked=True)
+            print(f"llm: a trainer begins at step {step}, adapter version {self._learner.version}", flush=True)
+        return [np.int64(self._learner.version)]
+
+    def checkpoint(self, session: np.int64, step: np.int64, kept: np.ndarray) -> list[Any]:
+        """The trainer writes its checkpoint of ``step`` and keeps those of ``kept``."""
+        self._check(int(session))
+        self._save(int(step), asked=True)
+        self._checkpoints.keep([*kept.tolist(), int(step)])
+        return [np.int64(self._learner.version)]
+
+    def status(self) -> list[Any]:
+        """Version, step and counts as JSON."""
+        learner = self._learner
+        return [json.dumps({"version": learner.version, "step": learner.step, **learner.counts}).encode()]
+
+    def end(self) -> None:
+        """Ends the process, after the requests that wait and a checkpoint; nothing is answered after that."""
+        self._thread.submit(self._end).result()
+
+    def _end(self) -> None:
+        code = 0
+        try:
+            self._save(self._learner.step, asked=False)
+            print(f"llm stopped at step {self._learner.step}, adapter version {self._learner.version}", flush=True)
+        except OSError as error:
+            print(f"llm: no checkpoint of step {self._learner.step}: {error}", file=sys.stderr, flush=True)
+            code = 1
+        os._exit(code)  # TensorFlow's server has no clean end while clients are connected
+
+    def alone(self, method: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+        """``method`` on the learner's thread: torch keeps a pool of threads for each thread that calls it."""
+        return lambda *arrays: self._thread.submit(method, *arrays).result()
+
+    def _request(self, numbers: np.ndarray) -> Request:
+        session, *rest = numbers.tolist()
+        self._check(session)
+        return Request(*rest)
+
+    def _check(self, session: int) -> None:
+        if session != self._session:
+            raise ValueError(f"session {session} is over: the side process serves session {self._session}")
+
+    def _question(self, one: Request, prompts: np.ndarray, mask: np.ndarray, history: np.ndarray) -> Question:
+        seed = (self._config.seed * 1_000_003 + one.step) * _PARTS + one.part
+        return Question(prompts, mask, history, seed * _PARTS)
+
+    def _save_now_and_then(self) -> None:
+        if self._learner.version - self._saved < self._config.checkpoint_updates:
+            return
+        try:
+            self._save(self._learner.step, asked=False)
+        except OSError as error:
+            self._saved = self._learner.version
+            print(f"WARNING: llm: no checkpoint of step {self._learner.step}: {error}", flush=True)
+
+    def _save(self, step: int, asked: bool) -> None:
+        self._checkpoints.save(self._learner, self._session, step, asked)
+        self._saved = self._learner.version
+
+
+def start(service: LinkService, wire: str, address: str) -> Any:
+    """Serves ``service`` at "host:port"; it ends with the object that is returned.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    number, request, steps = (tf.TensorSpec(shape, tf.int64) for shape in ((), (5,), (None,)))
+    learns, flags = tf.TensorSpec((None,), tf.bool), tf.TensorSpec((None, None), tf.bool)
+    history, cube = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None, None), tf.as_dtype(wire))
+    methods = {
+        "forward": (service.forward, [request, cube, flags, history], [cube, number]),
+        "backward": (service.backward, [request, cube, learns], [tf.TensorSpec((), tf.bool), cube]),
+        "replay": (service.replay, [request, cube, flags, history, cube, learns], [cube]),
+        "begin": (service.begin, [number, number], [number]),
+        "checkpoint": (service.checkpoint, [number, number, steps], [number]),
+        "status": (service.status, [], [tf.TensorSpec((), tf.string)]),
+    }
+    _require_free(address)
+    server = tf.distribute.experimental.rpc.Server.create("grpc", address)
+    for name, (method, takes, gives) in methods.items():
+        server.register(name, _in_graph(service.alone(method), takes, gives))
+    server.start()
+    return server
+
+
+def _in_graph(method: Callable[..., list[Any]], takes: Sequence[tf.TensorSpec], gives: Sequence[tf.TensorSpec]) -> Any:
+    @tf.function(input_signature=takes)
+    def call(*arguments):
+        found = tf.numpy_function(method, arguments, [spec.dtype for spec in gives], stateful=True)
+        found = found if isinstance(found, (list, tuple)) else [found]
+        return [tf.ensure_shape(value, spec.shape) for value, spec in zip(found, gives, strict=True)]
+
+    return call
+
+
+def _require_free(address: str) -> None:
+    """TensorFlow's server tells nobody that its port is taken, and gRPC would share it."""
+    host, _, port = address.rpartition(":")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            raise OSError(f"llm.port: cannot listen on {address}: {error.strerror}") from None
+
+
+def run(titles: Sequence[str], folder: Path, config: LlmConfig) -> None:
+    """Serves until SIGTERM or SIGINT, then writes a checkpoint and ends the process. On the main thread.
+
+    Prints one line once it answers: ``llm ready address=HOST:PORT model=… adapter=… step=…``.
+
+    Args:
+        titles: of the items by index, from 1.
+        folder: of its checkpoints; the newest is gone on from.
+    Raises:
+        OSError: the port is taken. DataError: the newest checkpoint is not whole.
+        ValueError, FileNotFoundError: as `language_model.load`, `Reasoner` and `Learner.restore`.
+    """
+    told = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: told.set())
+    tf.config.set_visible_devices([], "GPU")
+    language_model = load(config)
+    reasoner = Reasoner(language_model, Titles(titles, language_model.tokenizer, config.max_tokens), config)
+    learner = Learner(reasoner, config)
+    service = LinkService(learner, Checkpoints(folder), config)
+    step = service.resume()
+    address = f"{config.host}:{config.port or _free_port(config.host)}"
+    _server = start(service, str(reasoner.wire).removeprefix("torch."), address)
+    where = f"address={address} model={language_model.model_id} adapter={learner.version} step={step}"
+    print(f"llm ready {where} titles={len(titles)}", flush=True)
+    told.wait()
+    service.end()
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host.strip("[]"), 0))
+        return probe.getsockname()[1]

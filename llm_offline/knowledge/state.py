@@ -1,0 +1,77 @@
+"""The side process's checkpoints: each belongs to the trainer's checkpoint of the same step."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+import torch
+
+from feature_store import folders
+from llm_offline.knowledge.learner import Learner
+
+_FILE = "learner.pt"
+
+
+class Checkpoints:
+    """A folder of ``ckpt-<step>``, each whole or not there, with all that `Learner.state` gives.
+
+    Those that the trainer asked for stay for as long as it says; of those made in between only the newest stays.
+
+    Args:
+        folder: is made where it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def save(self, learner: Learner, session: int, step: int, asked: bool) -> Path:
+        """Writes ``ckpt-<step>``.
+
+        Args:
+            session: the trainer's. asked: the trainer did, for its own checkpoint of this step.
+        Raises:
+            OSError: the disk is full, or the folder cannot be written; older checkpoints are as they were.
+        """
+        out = self._folder / f"ckpt-{step}"
+        with folders.new_folder(out) as folder:
+            torch.save(learner.state(), folder / _FILE)
+            named = {"kind": "llm", "step": step, "session": session, "asked": asked, "version": learner.version}
+            folders.write_manifest(folder, {**named, "files": [folders.describe(folder / _FILE, folder)]})
+        if not asked:
+            self._remove([other for other in self.steps() if other != step and not self._asked(other)])
+        return out
+
+    def restore(self, learner: Learner, step: int) -> int:
+        """Puts ``learner`` where ``ckpt-<step>`` was made, 0 being the beginning; returns its session.
+
+        Raises:
+            DataError: there is no such checkpoint, or it is not whole.
+            ValueError: as `Learner.restore`.
+        """
+        if step == 0 and 0 not in self.steps():
+            learner.restore(None)
+            return 0
+        folder = self._folder / f"ckpt-{step}"
+        manifest = folders.read_manifest(folder)
+        learner.restore(torch.load(folder / _FILE, map_location="cpu", weights_only=True))
+        return manifest["session"]
+
+    def steps(self) -> list[int]:
+        """Of the checkpoints that are there, rising."""
+        names = (path.name for path in self._folder.glob("ckpt-*"))
+        return sorted(int(name.removeprefix("ckpt-")) for name in names if re.fullmatch(r"ckpt-\d+", name))
+
+    def keep(self, kept: Collection[int]) -> None:
+        """Removes those the trainer asked for once and keeps no longer, and those of steps that it went back behind."""
+        self._remove([step for step in self.steps() if step not in kept and (self._asked(step) or step > max(kept))])
+
+    def _asked(self, step: int) -> bool:
+        return folders.read_manifest(self._folder / f"ckpt-{step}", hashes=False)["asked"]
+
+    def _remove(self, steps: list[int]) -> None:
+        for step in steps:
+            shutil.rmtree(self._folder / f"ckpt-{step}", ignore_errors=True)
