@@ -59,7 +59,7 @@ def paired(
 
 def _sign_flip(differences: np.ndarray, resamples: int, seed: int) -> float:
     moved = differences[differences != 0]  # a zero has no sign to flip
-    if not len(moved):
+    if len(moved) < 2:  # either sign of a single one is as far from 0
         return 1.0
     test = stats.permutation_test(
         (moved,), np.mean, permutation_type="samples", vectorized=True, n_resamples=max(resamples, 1000),

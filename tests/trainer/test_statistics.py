@@ -37,6 +37,11 @@ def test_a_clear_gain_is_significant_and_a_coin_flip_is_not():
     assert paired(base, base + random.normal(0, 0.1, 500), 1000).p_value > 0.05
 
 
+def test_one_user_alone_says_nothing():
+    found = paired(np.zeros(5), np.array([0.0, 0.0, 1.0, 0.0, 0.0]), 100)
+    assert (found.difference, found.p_value) == (0.2, 1.0)
+
+
 def test_the_p_value_is_that_of_all_sign_flips():
     # Six users, all better by one: of the 64 sign patterns only two are as extreme.
     found = paired(np.zeros(6), np.ones(6), 1000)

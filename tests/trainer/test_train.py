@@ -1,6 +1,7 @@
 import json
 import resource
 import signal
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -144,10 +145,13 @@ def test_checkpoints_are_written_inside_an_epoch(shop, tmp_path):
 
 
 class FullDisk(InProcess):
-    """While the units ``first`` to ``last`` are scheduled, no file may grow beyond 100 bytes."""
+    """While the units ``first`` to ``last`` are scheduled, no file may grow beyond 100 bytes.
 
-    def __init__(self, first, last):
-        self.first, self.last, self.unit = first, last, 0
+    Where ``folder`` is given, a checkpoint is in it before that.
+    """
+
+    def __init__(self, first, last, folder=None):
+        self.first, self.last, self.folder, self.unit = first, last, folder, 0
 
     def __enter__(self):
         self.before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -159,6 +163,8 @@ class FullDisk(InProcess):
     def schedule(self, function, args=()):
         self.unit += 1
         if self.unit == self.first:
+            while self.folder and checkpoint.newest(self.folder) is None:
+                time.sleep(0.01)
             resource.setrlimit(resource.RLIMIT_FSIZE, (100, self.before[1]))
         if self.unit == self.last + 1:
             resource.setrlimit(resource.RLIMIT_FSIZE, self.before)
@@ -179,7 +185,7 @@ def test_training_goes_on_with_a_full_disk_and_names_only_checkpoints_that_are_t
 def test_a_last_checkpoint_that_cannot_be_written_is_an_error(shop, tmp_path, capsys):
     config = TrainConfig(**{**vars(CONFIG), "batch": 4, "epochs": 2})
     units = -(-Examples(shop / "examples").count("train") // 8)
-    with FullDisk(units + 2, 999) as disk, pytest.raises(OSError, match="File too large"):
+    with FullDisk(units + 2, 999, tmp_path / "ids" / "checkpoints") as disk, pytest.raises(OSError, match="File too large"):
         trainer(disk, shop / "examples", tmp_path / "ids", config).run()
     newest = checkpoint.newest(tmp_path / "ids" / "checkpoints")
     assert json.loads((newest / "state.json").read_text())["epoch"] == 1
