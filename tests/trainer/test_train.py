@@ -185,7 +185,8 @@ def test_training_goes_on_with_a_full_disk_and_names_only_checkpoints_that_are_t
 def test_a_last_checkpoint_that_cannot_be_written_is_an_error(shop, tmp_path, capsys):
     config = TrainConfig(**{**vars(CONFIG), "batch": 4, "epochs": 2})
     units = -(-Examples(shop / "examples").count("train") // 8)
-    with FullDisk(units + 2, 999, tmp_path / "ids" / "checkpoints") as disk, pytest.raises(OSError, match="File too large"):
+    full = FullDisk(units + 2, 999, tmp_path / "ids" / "checkpoints")
+    with full as disk, pytest.raises(OSError, match="File too large"):
         trainer(disk, shop / "examples", tmp_path / "ids", config).run()
     newest = checkpoint.newest(tmp_path / "ids" / "checkpoints")
     assert json.loads((newest / "state.json").read_text())["epoch"] == 1
