@@ -3,6 +3,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
@@ -85,6 +86,14 @@ def test_the_vocabulary_is_every_item_sorted_and_escaped(write):
     entry = manifest["vocabulary"]["item"]
     assert entry["size"] == 7
     assert entry["sha256"] == hashlib.sha256((out / entry["file"]).read_bytes()).hexdigest()
+
+
+def test_the_items_stand_beside_their_examples_in_the_order_of_the_vocabulary(write):
+    out, manifest = write([*EVENTS, ("c", "é", 2)])
+    items = pq.read_table(out / manifest["items"]["file"])
+    assert items["item_id"].to_pylist() == ["p", "q", "r", "s", "t", "é"]
+    assert manifest["items"]["rows"] == 6
+    assert "categories" in items.column_names and "title" not in items.column_names
 
 
 def test_shards_are_even_and_no_more_than_rows(write):

@@ -105,11 +105,11 @@ def test_a_run_that_was_told_to_end_inside_an_epoch_ends_where_an_unbroken_one_d
 def test_pretraining_is_a_phase_of_the_same_run_and_each_phase_is_resumed(shop, tmp_path, sigterm):
     model = ModelConfig("s3rec", d=8, blocks=1, max_length=10, dropout=0.1, attributes=("categories",))
     config = replace(
-        CONFIG, model=model, batch=8, pretrain=PretrainConfig(epochs=2), loss=LossConfig("bce"), epochs=2,
+        CONFIG, model=model, batch=12, pretrain=PretrainConfig(epochs=2), loss=LossConfig("bce"), epochs=2,
         grace_seconds=900.0,
     )  # fmt: skip
     data = Examples(shop / "examples")
-    units = -(-data.count("train") // 16)
+    units = -(-data.count("train") // 24)
 
     def run(runtime, folder):
         attributes = read_attributes(data, model.attributes)

@@ -107,7 +107,7 @@ with ExitStack() as stack:
     for kind, (modes, settings) in backbones.items():
         model = ModelConfig(kind, d=8, blocks=1, max_length=10, dropout=0.1, **settings)
         config = TrainConfig(
-            batch=32, epochs=4, steps_per_schedule=2, validate_every=4, model=model,
+            batch=12, epochs=4, steps_per_schedule=2, validate_every=4, model=model,
             loss=LossConfig("mixed" if kind == "pinnerformer" else loss, negatives=5),
             optimizer=OptimizerConfig("adagrad", 0.01),
         )
