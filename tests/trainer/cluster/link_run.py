@@ -46,7 +46,7 @@ class Training:
                     knowledge = self.link.knowledge(client, first + k, users, mask, history)
                     far = tf.reduce_sum((knowledge.h - target) ** 2, (1, 2))
                     loss = tf.reduce_mean(spare(far, knowledge.gate, tf.range(BATCH) < 1))
-                self.prompts.assign_sub(0.1 * tape.gradient(loss, prompts))
+                self.prompts.assign_sub(0.01 * tape.gradient(loss, prompts))
                 losses.append(loss)
             return tf.stack(losses)
 
