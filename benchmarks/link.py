@@ -26,7 +26,8 @@ from benchmarks import _machine
 from trainer import optimizers, rpc
 from trainer.config import LinkConfig, LossConfig, ModelConfig, OptimizerConfig
 from trainer.llm_link import LlmLink
-from trainer.recommender import Batch, Recommender
+from trainer.objective import Prediction
+from trainer.recommender import Recommender
 from trainer.sampling import Popularity
 from trainer.step import Step
 
@@ -116,10 +117,11 @@ def measure(link: LlmLink, options: argparse.Namespace) -> dict[str, Any]:
 
 def training_step(link: LlmLink, options: argparse.Namespace) -> Callable[[bool, tf.Tensor], None]:
     """SASRec's step; with the language model, its knowledge has a part in the loss and prompts get their gradient."""
-    config, loss_config = ModelConfig(d=64, max_length=options.length, dropout=0.1), LossConfig("sampled_softmax")
+    config = ModelConfig(d=64, max_length=options.length, dropout=0.1)
     recommender, optimizer = Recommender(config, ITEMS + 1), optimizers.build(OptimizerConfig("lazy_adam"))
     recommender.add_slots(optimizer)
     popularity = Popularity(np.ones(ITEMS + 1, np.int64))
+    objective = Prediction(recommender, LossConfig("sampled_softmax"), popularity)
     random = np.random.default_rng(1)
     items = tf.constant(random.integers(1, ITEMS + 1, (options.batch, options.length + 1)), tf.int32)
     shape = (options.batch, options.prompts, WIDTHS[options.model])
@@ -128,9 +130,9 @@ def training_step(link: LlmLink, options: argparse.Namespace) -> Callable[[bool,
 
     def recommend(number: tf.Tensor) -> None:
         seed = tf.stack([tf.constant(1, tf.int64), number])
-        batch = recommender.batch(items[:, :-1], items[:, 1:], seed, loss_config, popularity)
+        batch = objective.batch(items[:, :-1], items[:, 1:], seed)
         with Step(number, recommender.dense) as step:
-            loss, _ = recommender.loss(step, Batch(*batch), loss_config, popularity)
+            loss, _ = objective.loss(step, batch)
         step.update(loss, optimizer)
 
     def reason(number: tf.Tensor) -> None:
