@@ -17,7 +17,6 @@ from serving.status import StatusError, invalid_argument
 from serving.tensors import type_name
 
 _SHOWN = 400  # characters of the client's own JSON repeated in an error
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _INT32 = (-(2**31), 2**31)
 _INTEGERS = {
     types_pb2.DT_INT8: _INT32,
@@ -73,7 +72,8 @@ def _read_decimal(value: Any, dtype: int) -> float:
     if isinstance(value, int):
         lossless = abs(value) <= 2 ** (24 if single else 53) - 1
     else:
-        lossless = not single or not np.isfinite(value) or abs(value) <= _FLOAT32_MAX
+        with np.errstate(over="ignore"):
+            lossless = not single or not np.isfinite(value) or bool(np.isfinite(np.float32(value)))
     if not lossless:
         kind = "float" if single else "double"
         raise invalid_argument(

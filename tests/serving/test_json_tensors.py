@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tensorflow.core.framework import types_pb2
@@ -113,6 +113,7 @@ floats = hnp.arrays(np.float32, hnp.array_shapes(min_dims=1, max_dims=3, min_sid
 
 
 @given(floats, st.booleans())
+@example(np.full((1,), np.finfo(np.float32).max), True)  # nine digits of it are above it
 def test_floats_survive_the_round_trip(array: np.ndarray, by_row: bool) -> None:
     answer = json.loads(json_tensors.write_outputs({"x": array}, by_row))
     key = "predictions" if by_row else "outputs"
