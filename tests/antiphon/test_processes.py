@@ -137,9 +137,11 @@ def test_a_killed_run_takes_its_stage_with_it(tmp_path):
     run = subprocess.Popen([sys.executable, "-c", RUN, str(log), stage, "0"], stdout=subprocess.DEVNULL)
     wait_until(lambda: log.exists() and log.read_bytes().endswith(b"\n"))
     pid = int(log.read_text())
+    assert not ended(pid)
     run.kill()
     run.wait()
     wait_until(lambda: ended(pid))
+    assert ended(pid)
 
 
 def test_waiting_ends_when_the_process_does():

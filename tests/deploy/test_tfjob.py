@@ -17,7 +17,7 @@ def manifest(repository, request):
 
 
 def test_the_manifest_keeps_the_schema(manifest):
-    jsonschema.Draft202012Validator(SCHEMA).validate(manifest)
+    assert list(jsonschema.Draft202012Validator(SCHEMA).iter_errors(manifest)) == []
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,7 @@ def test_watches_by_itself(base_path: Path, publish, wait_until) -> None:
     publish(2)
     wait_until(lambda: states(versions) == {1: "END", 2: "AVAILABLE"})
     versions.stop()
+    assert states(versions) == {1: "END", 2: "END"}
 
 
 def test_outlives_a_folder_that_vanishes(base_path: Path, publish, versions: ModelVersions) -> None:
