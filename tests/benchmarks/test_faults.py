@@ -5,8 +5,6 @@ import pytest
 from benchmarks import _fault_data, faults
 from trainer.input import Examples
 
-QUICK = ("worker", "server", "sigterm", "full_disk")
-
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory):
@@ -24,9 +22,7 @@ def test_the_data_is_what_its_manifest_says(examples):
     assert data.vocabulary.size == 41
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in faults.SCENARIOS]
-)
+@pytest.mark.parametrize("name", faults.SCENARIOS)
 def test_training_survives(name, examples, undisturbed, tmp_path):
     outcome = faults.play(name, examples, tmp_path, undisturbed)
     assert outcome.survived, outcome.why
