@@ -29,6 +29,7 @@ class ModelConfig:
     mask_rate: float = 0.2  # bert4rec, s3rec: share of a sequence's items that are hidden and predicted
     mask_last: float = 0.1  # bert4rec: share of sequences of which the last item alone is hidden, as in use
     future: int = 8  # pinnerformer: a position's target is one of the next so many items
+    residual: bool = False  # pinnerformer: what goes into its last layers is added to what comes out of them
     knowledge: str = ""  # "item_text": add a projection of the item-text vectors; "" is ids only
     knowledge_width: int = 128  # the vectors are cut to this many principal components
 
@@ -48,6 +49,8 @@ class ModelConfig:
         reads = self.kind in ("fdsa", "s3rec")
         rule = f"must {'name a column' if reads else 'be empty'} with kind {self.kind!r}"
         require(bool(self.attributes) == reads, "attributes", rule, self.attributes)
+        if self.residual:
+            require(self.kind == "pinnerformer", "kind", "must be 'pinnerformer' with residual", self.kind)
         require(0 < self.mask_rate < 1, "mask_rate", "must be above 0 and below 1", self.mask_rate)
         require(0 <= self.mask_last <= 1, "mask_last", "must be from 0 to 1", self.mask_last)
         one_of("knowledge", self.knowledge, ("", "item_text"))

@@ -23,7 +23,7 @@ class BERT4Rec(Backbone):
         self.project_norm = tf_keras.layers.LayerNormalization(epsilon=1e-8)
 
     def build_head(self, d: int) -> None:
-        self.mask_vector = self.add_weight("mask_vector", (1, d), initializer="glorot_normal")
+        self.mask_vector = self.add_weight("mask_vector", (1, d), initializer="zeros")
         self.project.build((None, None, d))
         self.project_norm.build((None, None, d))
 

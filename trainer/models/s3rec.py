@@ -23,7 +23,7 @@ class S3Rec(Backbone):
         )
 
     def build_head(self, d: int) -> None:
-        self.mask_vector = self.add_weight("mask_vector", (1, d), initializer="glorot_normal")
+        self.mask_vector = self.add_weight("mask_vector", (1, d), initializer="zeros")
         for task in (self.aap, self.mip, self.map, self.sp):
             task.build((None, d))
 

@@ -40,6 +40,16 @@ def test_scores_are_cosines_over_a_learned_temperature():
     np.testing.assert_allclose(tf.norm(model(x, mask), axis=-1), np.full((1, 5), 100.0), rtol=1e-5)
 
 
+def test_the_last_layers_can_have_a_residual():
+    x, mask = tf.constant(np.random.default_rng(0).normal(size=(1, 5, 8)), tf.float32), tf.ones((1, 5), tf.bool)
+    model = made(residual=True)
+    model.down.kernel.assign(tf.zeros((8, 8)))  # what is added to it is nothing now
+    encoded = model.encoder(x, mask)
+    np.testing.assert_allclose(model(x, mask), 10 * tf.math.l2_normalize(encoded, axis=-1), rtol=1e-5)
+    with pytest.raises(ValueError, match="kind must be 'pinnerformer' with residual"):
+        ModelConfig(residual=True)
+
+
 def test_it_needs_a_temperature():
     with pytest.raises(ValueError, match="temperature must be above 0"):
         ModelConfig("pinnerformer")
