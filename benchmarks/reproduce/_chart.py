@@ -38,20 +38,13 @@ class Panel:
 
 
 def draw(panels: Sequence[Panel], metric: str) -> Markup:
-    """The panels one under another, over one scale."""
-    marks = [mark for panel in panels for bar in panel.bars for mark in (bar.found.low, bar.found.high, bar.published)]
-    values = [mark for mark in [*marks, *(panel.best_known for panel in panels)] if mark is not None]
-    scale = ticks(0.0, max(values))
+    """The panels one under another, each with a scale of its own from 0."""
     heights = [HEAD + LINE * len(panel.bars) + FOOT for panel in panels]
     height = KEY + sum(heights)
-
-    def across(value: float) -> float:
-        return round(LEFT + value / scale[-1] * (WIDTH - LEFT - RIGHT), 1)
-
     ground = element("rect", width=WIDTH, height=height, fill="#fff")
     parts, top = [element("style", Markup(STYLE)), ground, _key()], KEY
     for panel, tall in zip(panels, heights, strict=True):
-        parts.append(element("g", *_panel(panel, scale, across), transform=f"translate(0 {top})"))
+        parts.append(element("g", *_panel(panel), transform=f"translate(0 {top})"))
         top += tall
     return element(
         "svg", *parts, viewBox=f"0 0 {WIDTH} {height}", width=WIDTH, height=height, role="img",
@@ -59,7 +52,13 @@ def draw(panels: Sequence[Panel], metric: str) -> Markup:
     )  # fmt: skip
 
 
-def _panel(panel: Panel, scale: Sequence[float], across) -> list[Markup]:
+def _panel(panel: Panel) -> list[Markup]:
+    marks = [panel.best_known, *(mark for bar in panel.bars for mark in (bar.found.high, bar.published))]
+    scale = ticks(0.0, max(mark for mark in marks if mark is not None))
+
+    def across(value: float) -> float:
+        return round(LEFT + value / scale[-1] * (WIDTH - LEFT - RIGHT), 1)
+
     bottom = HEAD + LINE * len(panel.bars)
     parts = [element("text", panel.title, x=12, y=18, class_="title")]
     for tick in scale:

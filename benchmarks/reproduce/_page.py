@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -33,7 +34,8 @@ def write(reproduction: Reproduction, results: Results, folder: Path) -> Path:
         records.write_text(folder / f"{reproduction.name}.svg", picture)
     parts = [f"# {reproduction.title}", *_head(reproduction, results, rows, there, folder)]
     parts += [f"![R@5 of every row]({reproduction.name}.svg)"] if picture else []
-    places = dict.fromkeys((row.data, row.split) for row in reproduction.rows)
+    data_sets, splits = (dict.fromkeys(getattr(row, name) for row in reproduction.rows) for name in ("data", "split"))
+    places = itertools.product(data_sets, splits)
     for data, split in places:
         found = [results.rows[row] for row in sorted(there, key=_order(rows)) if (row.data, row.split) == (data, split)]
         parts += _section(reproduction, results, found) if found else []
@@ -89,7 +91,7 @@ def _main_table(reproduction: Reproduction, found: Sequence[Result]) -> str:
         cells += [_interval(result.test[metric]) for metric in METRICS]
         cells += [_pair(published[result.row])] if beside else []
         epochs = f"{result.best_epoch} of {result.epochs}"
-        epochs += f", {result.pretrain_epochs} pre-training" if result.pretrain_epochs else ""
+        epochs += f", the first {result.pretrain_epochs} pre-training" if result.pretrain_epochs else ""
         rows.append([*cells, epochs, f"{result.wall_seconds / 60:.1f} ({result.processor_seconds / 60:.1f})"])
     for reference in best.values():
         cells = [reference.name, "", reference.source]

@@ -13,7 +13,6 @@ from benchmarks.reproduce import _command, _page, _settings, _verdict, backbones
 from benchmarks.reproduce._quick import quick
 from benchmarks.reproduce._results import Paired, Result, Results
 from benchmarks.reproduce._rows import METRICS, Reference, Reproduction, Row
-from benchmarks.reproduce._verdict import Place
 from trainer.config import ModelConfig, TrainConfig
 from trainer.statistics import Comparison, Interval
 
@@ -60,24 +59,31 @@ def paired(row: Row, baseline: Row) -> Paired:
 
 
 @pytest.mark.parametrize(
-    "reference, found",
+    "reference, reached, where",
     [
-        (0.045, Place.ABOVE), (0.046, Place.REACHED), (0.05, Place.REACHED), (0.0501, Place.WITHIN),
-        (0.054, Place.WITHIN), (0.0541, Place.BELOW),
+        (0.045, True, "below its interval"), (0.046, True, "inside its interval"),
+        (0.05, True, "inside its interval"), (0.0501, False, "inside its interval"),
+        (0.054, False, "inside its interval"), (0.0541, False, "above its interval"),
     ],
 )  # fmt: skip
-def test_a_figure_is_placed_by_its_interval(reference, found):
-    assert _verdict.place(Interval(0.05, 0.046, 0.054), reference) is found
+def test_a_figure_is_held_against_its_reference(reference, reached, where):
+    found = Interval(0.05, 0.046, 0.054)
+    assert (_verdict.reached(found, reference), _verdict.where(found, reference)) == (reached, where)
 
 
-def test_a_row_below_its_reference_is_told_with_both_figures():
-    row = result(PAPER, 0.05)
-    assert _verdict.stays_below(row, PUBLISHED)
-    assert _verdict.sentence("SASRec, paper", row, PUBLISHED) == (
-        "SASRec, paper, stays below the published figures: R@5 0.0500 against 0.0400 (above, with its whole interval); "
-        "N@5 0.0250 against 0.0300 (below, with its whole interval)."
-    )
-    assert "reaches the best known figures" in _verdict.sentence("SASRec, best", result(BEST, 0.07), KNOWN)
+@pytest.mark.parametrize(
+    "recall, told",
+    [
+        (0.03, "SASRec, paper, stays below the published figures in R@5 (0.0300 against 0.0400, above its interval), "
+               "N@5 (0.0150 against 0.0300, above its interval)."),
+        (0.05, "SASRec, paper, stays below the published figures in N@5 (0.0250 against 0.0300, above its interval); "
+               "it reaches them in R@5 (0.0500 against 0.0400, below its interval)."),
+        (0.06, "SASRec, paper, reaches the published figures in R@5 (0.0600 against 0.0400, below its interval), "
+               "N@5 (0.0300 against 0.0300, inside its interval)."),
+    ],
+)  # fmt: skip
+def test_what_stays_below_its_reference_is_told_with_both_figures(recall, told):
+    assert _verdict.sentence("SASRec, paper", result(PAPER, recall), PUBLISHED) == told
 
 
 def test_results_come_back_as_they_were_written_sorted_and_rounded(tmp_path):
@@ -132,8 +138,8 @@ def test_the_page_has_every_row_its_intervals_references_seeds_and_what_is_missi
         "| 0.1440 (0.1400 to 0.1480) | 0.0720 (0.0680 to 0.0760) | 0.0400 / 0.0300 | 40 of 48 | 12.0 (20.0) |"
     ) in text
     assert "| best known |  | SASRec, full softmax | 0.0700 |" in text
-    assert "- SASRec, best, reaches the best known figures: R@5 0.0720 against 0.0700 (reached" in text
-    assert "- SASRec, paper, stays below the published figures: R@5 0.0390 against 0.0400 (below, the ref" in text
+    assert "- SASRec, best, reaches the best known figures in R@5 (0.0720 against 0.0700, inside its interval)" in text
+    assert "- SASRec, paper, stays below the published figures in R@5 (0.0390 against 0.0400, inside its int" in text
     assert "| SASRec | best | 2 | 0.0710 ± 0.0014 (0.0700 to 0.0720) |" in text
     assert "| FDSA, best | SASRec, best | −0.0020 (−0.0030 to −0.0010), p 0.002 |" in text
     assert "global time split\n" not in text and "_tuning" not in text
