@@ -59,7 +59,7 @@ def cost(reproduction: Reproduction) -> str:
     """What the whole takes, as far as it has been done."""
     rows, known = reproduction.all_rows(), Results.read(OUT / f"{reproduction.name}.json").rows
     done = [known[row] for row in rows if row in known]
-    told = f"It costs {len(rows)} trainings, most of 10 to 60 minutes on two cores."
+    told = f"It costs {len(rows)} trainings, on two cores from ten minutes to hours each."
     if done:
         hours = sum(result.wall_seconds for result in done) / 3600
         told += f" Those {len(done)} whose results are in {OUT} took {hours:.1f} hours."
@@ -144,6 +144,8 @@ def _compare(reproduction: Reproduction, results: Results, runs: Path) -> None:
         configs = {one: replace(reproduction.config(one), runs=str(runs)) for one in (row, baseline)}
         if all(holds(results, *one) and _row.lies_in_run(*one) for one in configs.items()):
             results.compare(_row.compare(row, baseline, configs[row]))
+        else:
+            print(f"{row}: not compared with {baseline.name}: {runs} does not hold both as they are in the results")
 
 
 def _told(result: Result) -> str:

@@ -9,7 +9,7 @@ from benchmarks.reproduce._rows import Reproduction, Row
 from feature_store.config import DataConfig
 
 DATA = "ml100k"
-LENGTH = 7  # a graph is made for each of so few widths, `trainer.layers.groups`
+LENGTH = 7  # three widths (`trainer.layers.groups`), each of which a graph is made for
 ABOUT = """\
 This is the quick version (`--quick`): models of width 16, trained for two epochs on MovieLens-100k, to see that all of
 it works. The figures mean nothing."""

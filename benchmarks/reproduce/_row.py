@@ -71,8 +71,8 @@ def do(row: Row, config: Config, here: bool = False, again: bool = False) -> Res
     ready = [stage for stage in stages if stage.command[0] in ("ingest", "embed", "features", "examples")]
     train, evaluate = (next(s for s in stages if s.command[0] == name) for name in ("train", "evaluate"))
     _run(config, ready, here)
-    _make_room(row, config, again)
-    with _measured(row, config):
+    make_room(row, config, again)
+    with measured(row, config):
         _run(config, [train], here)
     _run(config, [evaluate], here)
     return _result(row, config)
@@ -105,7 +105,7 @@ def _run(config: Config, stages: Sequence[Stage], here: bool) -> None:
                 do_here(config, stage)
 
 
-def _make_room(row: Row, config: Config, again: bool) -> None:
+def make_room(row: Row, config: Config, again: bool) -> None:
     """Removes the row's model if it is not one to go on with."""
     made_of = records.read(config.folder, "examples").output
     now, before = Work(_settings.of(config, row), made_of), Work.read(config, row)
@@ -116,7 +116,7 @@ def _make_room(row: Row, config: Config, again: bool) -> None:
 
 
 @contextmanager
-def _measured(row: Row, config: Config) -> Iterator[None]:
+def measured(row: Row, config: Config) -> Iterator[None]:
     """Adds what the block takes to the row's cost, however it ends."""
     wall, processor = time.monotonic(), _processor_seconds()
     try:

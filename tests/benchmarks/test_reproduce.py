@@ -7,12 +7,15 @@ from xml.etree import ElementTree
 
 import pytest
 
+from antiphon import records
 from antiphon.cli import main
 from antiphon.config import Config
-from benchmarks.reproduce import _command, _page, _settings, _verdict, backbones
+from antiphon.records import Record
+from benchmarks.reproduce import _command, _page, _row, _settings, _verdict, backbones
 from benchmarks.reproduce._quick import quick
 from benchmarks.reproduce._results import Paired, Result, Results
 from benchmarks.reproduce._rows import METRICS, Reference, Reproduction, Row
+from feature_store.config import DataConfig
 from trainer.config import ModelConfig, TrainConfig
 from trainer.statistics import Comparison, Interval
 
@@ -123,6 +126,48 @@ def test_settings_are_those_unlike_the_default_and_bear_on_the_figures():
     assert _settings.of(config, BEST) == {
         "reader": "movielens_100k", "train": {"batch": 128, "epochs": 48, "model": {"d": 32}}
     }  # fmt: skip
+
+
+def test_what_training_took_counts_attempts_that_failed(tmp_path):
+    config = replace(REPRODUCTION.config(BEST), runs=str(tmp_path))
+    _row.Work({}, "a").write(config, BEST)
+    with pytest.raises(RuntimeError), _row.measured(BEST, config):
+        raise RuntimeError("stopped")
+    first = _row.Work.read(config, BEST)
+    with _row.measured(BEST, config):
+        sum(range(100_000))
+    second = _row.Work.read(config, BEST)
+    assert 0 < first.wall_seconds < second.wall_seconds
+    assert 0 < first.processor_seconds < second.processor_seconds
+
+
+def test_a_model_is_gone_on_with_only_if_settings_and_examples_are_the_same(tmp_path):
+    config = replace(REPRODUCTION.config(BEST), runs=str(tmp_path))
+    other = replace(config, variants={BEST.name: TrainConfig(epochs=9)})
+    model = config.folder / "models" / BEST.name
+    file = model / "ckpt"
+
+    def stays(config, examples, again=False):
+        model.mkdir(parents=True, exist_ok=True)
+        file.write_text("weights")
+        records.write(config.folder, Record("examples", "", output=examples))
+        _row.make_room(BEST, config, again)
+        return file.exists()
+
+    assert [stays(config, "a"), stays(config, "a")] == [False, True]
+    assert [stays(config, "b"), stays(config, "b")] == [False, True]
+    assert [stays(other, "b"), stays(other, "b"), stays(other, "b", again=True)] == [False, True, False]
+
+
+def test_a_row_that_fails_is_told_with_its_log_and_leaves_a_page(tmp_path, capfd):
+    data = DataConfig(reader="tables", events="no/such.csv")
+    failing = replace(REPRODUCTION, config=lambda row: replace(REPRODUCTION.config(row), data=data))
+    assert _command.run(failing, [BEST], tmp_path, tmp_path) == 1
+    told = capfd.readouterr().out
+    log = tmp_path / BEST.folder / "logs" / "ingest.log"
+    assert f"[row 1/1] {BEST}: FAILED: ingest failed with code 2; its output is in {log}" in told
+    assert told.splitlines()[-1].startswith(f"failed: {BEST}: ")
+    assert "Not there yet" in (tmp_path / "backbones.md").read_text()
 
 
 def test_the_page_has_every_row_its_intervals_references_seeds_and_what_is_missing(tmp_path):
