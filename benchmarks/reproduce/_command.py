@@ -33,7 +33,7 @@ def main(reproduction: Reproduction, argv: Sequence[str]) -> int:
 
 def parse(reproduction: Reproduction, argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog=f"antiphon reproduce {reproduction.name}",
+        prog=reproduction.command,
         description=f"{reproduction.title}: train and evaluate every row, write {OUT / reproduction.name}.md. "
         "Interrupted, the same command goes on. A row is done again if its recipe has changed since.",
         epilog=cost(reproduction),

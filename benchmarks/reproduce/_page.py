@@ -55,7 +55,7 @@ def _head(
     yield reproduction.about
     file, count = results.path.name, f"{len(rows) - len(missing)} of {len(rows)} rows"
     yield (
-        f"Made by `antiphon reproduce {reproduction.name}` from [`{file}`]({file}), which has each row's settings too: "
+        f"Made by `{reproduction.command}` from [`{file}`]({file}), which has each row's settings too: "
         f"{count}, {span}, on {'; '.join(machines) or 'no machine yet'}."
     )
     if missing:

@@ -11,8 +11,7 @@ from feature_store.config import DataConfig
 DATA = "ml100k"
 LENGTH = 7  # three widths (`trainer.layers.groups`), each of which a graph is made for
 ABOUT = """\
-This is the quick version (`--quick`): models of width 16, trained for two epochs on MovieLens-100k, to see that all of
-it works. The figures mean nothing."""
+Models of width 16, trained for two epochs on MovieLens-100k, to see that all of it works. The figures mean nothing."""
 
 
 def quick(reproduction: Reproduction) -> Reproduction:
@@ -25,6 +24,7 @@ def quick(reproduction: Reproduction) -> Reproduction:
     return replace(
         reproduction,
         name=f"{reproduction.name}_quick",
+        command=f"{reproduction.command} --quick",
         title=f"{reproduction.title}: a slice",
         about=ABOUT,
         rows=rows,

@@ -51,6 +51,7 @@ class Reproduction:
 
     Attributes:
         name: of its files, `<name>.json`, `<name>.md`, `<name>.svg`.
+        command: that makes them.
         title, about: the page's heading and first paragraph.
         rows: all of them, in the page's order, each with seed 1.
         config: a row's run: `name` is the row's folder, its one variant the row's name.
@@ -63,6 +64,7 @@ class Reproduction:
     """
 
     name: str
+    command: str
     title: str
     about: str
     rows: tuple[Row, ...]

@@ -99,6 +99,7 @@ def seeds(row: Row) -> int:
 
 REPRODUCTION = Reproduction(
     name="backbones",
+    command="antiphon reproduce backbones",
     title="Five sequential backbones",
     about=ABOUT,
     rows=ROWS,

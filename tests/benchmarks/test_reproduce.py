@@ -32,7 +32,7 @@ def outside(row: Row, reference: Reference) -> Reference | None:
 
 
 REPRODUCTION = Reproduction(
-    name="backbones", title="Backbones", about="About them.",
+    name="backbones", command="antiphon reproduce backbones", title="Backbones", about="About them.",
     rows=(PAPER, BEST, OTHER, LATER),
     config=lambda row: Config(row.folder, variants={row.name: TrainConfig(seed=row.seed)}),
     published=lambda row: outside(row, PUBLISHED),
