@@ -28,6 +28,7 @@ examples:
   antiphon train -c configs/demo.yaml --variant ids --cluster ps=2,workers=2
   antiphon recommend -c configs/demo.yaml --user 42
   antiphon bench train --quick
+  antiphon reproduce backbones --data beauty --backbone sasrec
 """
 
 
@@ -67,15 +68,10 @@ def parser() -> argparse.ArgumentParser:
     recommend.add_argument("--server", metavar="HOST:PORT", help=address)
     recommend.add_argument("--save", action="store_true", help=argparse.SUPPRESS)  # the run's own sample
 
-    names = benchmark_names()
-    bench = commands.add_parser(
-        "bench",
-        help="run a benchmark",
-        description="Run benchmarks/NAME.py; the other arguments are its own.",
-    )
-    bench.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    bench.add_argument("name", choices=names, metavar="NAME", help=", ".join(names))
-    bench.add_argument("arguments", nargs=argparse.REMAINDER, help="the benchmark's own; try --help")
+    bench = "run a benchmark", "Run benchmarks/NAME.py; the other arguments are its own."
+    _module(commands, "bench", *bench, benchmark_names())
+    reproduce = "train and evaluate every row of a paper's table, and write its page under docs/results"
+    _module(commands, "reproduce", reproduce, f"{reproduce[0].upper()}{reproduce[1:]}.", reproduction_names())
     return top
 
 
@@ -92,14 +88,32 @@ def _command(commands: argparse._SubParsersAction, name: str, help: str) -> argp
     return command
 
 
+def _module(
+    commands: argparse._SubParsersAction, name: str, help: str, description: str, names: Sequence[str]
+) -> None:
+    command = commands.add_parser(name, help=help, description=description)
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    command.add_argument("name", choices=names, metavar="NAME", help=", ".join(names))
+    command.add_argument("arguments", nargs=argparse.REMAINDER, help="its own; try --help")
+
+
 def benchmark_names() -> list[str]:
     """The benchmarks there are: one file each."""
     import benchmarks
 
+    return _module_names(benchmarks.__path__[0])
+
+
+def reproduction_names() -> list[str]:
+    """The reproductions there are: one file each."""
+    import benchmarks.reproduce
+
+    return _module_names(benchmarks.reproduce.__path__[0])
+
+
+def _module_names(folder: str) -> list[str]:
     return sorted(
-        name[:-3]
-        for name in os.listdir(benchmarks.__path__[0])
-        if name.endswith(".py") and not name.startswith("_")
+        name[:-3] for name in os.listdir(folder) if name.endswith(".py") and not name.startswith("_")
     )
 
 
@@ -126,10 +140,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(options: argparse.Namespace) -> int:
-    if options.command == "bench":
+    if options.command in ("bench", "reproduce"):
         from importlib import import_module
 
-        return import_module(f"benchmarks.{options.name}").main(options.arguments) or 0
+        package = "benchmarks" if options.command == "bench" else "benchmarks.reproduce"
+        return import_module(f"{package}.{options.name}").main(options.arguments) or 0
 
     from antiphon import runner
     from antiphon.config import load

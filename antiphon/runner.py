@@ -18,7 +18,7 @@ from antiphon.stages import Stage, do, find, holds, plan
 def run_all(config: Config, debug: bool = False) -> int:
     """Every stage in order; what still holds is skipped."""
     start = time.monotonic()
-    done = _run(config, plan(config), skip=True, debug=debug)
+    done = run_stages(config, plan(config), skip=True, debug=debug)
     report = config.folder / "report.html"
     print(f"{config.name}: {done} stages done in {clock(time.monotonic() - start)}; the report is {report}")
     return 0
@@ -26,7 +26,7 @@ def run_all(config: Config, debug: bool = False) -> int:
 
 def run_some(config: Config, name: str, debug: bool = False) -> int:
     """The stages that the subcommand `name` stands for, whether or not they still hold."""
-    _run(config, find(config, name), skip=False, debug=debug)
+    run_stages(config, find(config, name), skip=False, debug=debug)
     return 0
 
 
@@ -62,7 +62,13 @@ def plays_server() -> bool:
         raise ValueError(f"TF_CONFIG: must be JSON with task.type, received {text!r}") from None
 
 
-def _run(config: Config, stages: Sequence[Stage], skip: bool, debug: bool) -> int:
+def run_stages(config: Config, stages: Sequence[Stage], skip: bool, debug: bool = False) -> int:
+    """These stages in order, with `skip` only those that no longer hold; returns how many were done.
+
+    Raises:
+        StageFailed: naming the stage and its log.
+        Busy: another run is at work in the folder.
+    """
     with processes.lock(config.folder) as held:
         file = config.folder / "config.yaml"
         records.write_text(file, dump(config))

@@ -21,7 +21,7 @@ def config(tmp_path):
 
 def test_help_names_every_command():
     told = antiphon("--help").stdout
-    for command in [*STAGES, "run", "llm", "serve", "recommend", "bench"]:
+    for command in [*STAGES, "run", "llm", "serve", "recommend", "bench", "reproduce"]:
         assert f"    {command}" in told
 
 
@@ -94,3 +94,9 @@ def test_an_unknown_benchmark_is_told():
     found = antiphon("bench", "nothing")
     assert found.returncode == 2
     assert "train" in found.stderr
+
+
+def test_a_reproduction_is_found_by_its_name_and_tells_what_it_costs():
+    options = parser().parse_args(["reproduce", "backbones", "--data", "beauty"])
+    assert (options.name, options.arguments) == ("backbones", ["--data", "beauty"])
+    assert "trainings" in antiphon("reproduce", "backbones", "--help").stdout

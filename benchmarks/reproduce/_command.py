@@ -1,0 +1,156 @@
+"""The command that every reproduction is: does its rows one after another and writes its page after each."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from antiphon.clock import clock
+from antiphon.config import Config
+from antiphon.processes import StageFailed
+from benchmarks.reproduce import _page, _row, _settings
+from benchmarks.reproduce._quick import quick
+from benchmarks.reproduce._results import Result, Results
+from benchmarks.reproduce._rows import Reproduction, Row
+from feature_store.checks import require
+
+OUT = Path("docs/results")
+CHOICES = ("data", "backbone", "recipe", "split")
+
+
+def main(reproduction: Reproduction, argv: Sequence[str]) -> int:
+    """Returns 0, or 1 where a row failed."""
+    options = parse(reproduction, argv)
+    if options.quick:
+        reproduction = quick(reproduction)
+    out = options.out or (options.runs if options.quick else OUT)
+    return run(reproduction, select(reproduction, options), options.runs, out, options.again)
+
+
+def parse(reproduction: Reproduction, argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=reproduction.command,
+        description=f"{reproduction.title}: train and evaluate every row, write {OUT / reproduction.name}.md. "
+        "Interrupted, the same command goes on. A row is done again if its recipe has changed since.",
+        epilog=cost(reproduction),
+    )
+    for name in CHOICES:
+        values = list(dict.fromkeys(getattr(row, name) for row in reproduction.rows))
+        parser.add_argument(f"--{name}", nargs="+", choices=values, metavar=name.upper(), help=", ".join(values))
+    parser.add_argument("--seeds", type=int, metavar="N", help="of each row, in place of those that are meant")
+    parser.add_argument("--runs", type=Path, default=Path("runs/reproduce"), help="the rows' runs (%(default)s)")
+    parser.add_argument("--out", type=Path, help=f"folder of the page and its results ({OUT})")
+    parser.add_argument("--again", action="store_true", help="do rows that are there again, from their beginning")
+    small = "the same with tiny models on MovieLens-100k, in minutes, into --runs"
+    parser.add_argument("--quick", action="store_true", help=small)
+    options = parser.parse_args(argv)
+    if options.quick and options.data:
+        parser.error("--quick has its own data: leave out --data")
+    if options.seeds is not None and options.seeds < 1:
+        parser.error(f"--seeds must be at least 1, received {options.seeds}")
+    return options
+
+
+def cost(reproduction: Reproduction) -> str:
+    """What the whole takes, as far as it has been done."""
+    rows, known = reproduction.all_rows(), Results.read(OUT / f"{reproduction.name}.json").rows
+    done = [known[row] for row in rows if row in known]
+    told = f"It costs {len(rows)} trainings, on two cores from ten minutes to hours each."
+    if done:
+        hours = sum(result.wall_seconds for result in done) / 3600
+        told += f" Those {len(done)} whose results are in {OUT} took {hours:.1f} hours."
+    return told
+
+
+def select(reproduction: Reproduction, options: argparse.Namespace) -> list[Row]:
+    """The rows that the options leave.
+
+    Raises:
+        ValueError: there are none.
+    """
+    wanted = {name: getattr(options, name) for name in CHOICES if getattr(options, name)}
+    rows = reproduction.all_rows(options.seeds)
+    rows = [row for row in rows if all(getattr(row, name) in values for name, values in wanted.items())]
+    require(bool(rows), "the choice of rows", "must leave at least one", wanted)
+    return rows
+
+
+def run(reproduction: Reproduction, rows: Sequence[Row], runs: Path, out: Path, again: bool = False) -> int:
+    """Does those of `rows` that are not in `out`, and writes the page."""
+    configs = {row: replace(reproduction.config(row), runs=str(runs)) for row in rows}
+    for row, config in configs.items():
+        path = config.data.path
+        require(not path or Path(path).exists(), f"{row}: data.path", "must be there (set ANTIPHON_DATA?)", path)
+    results = Results.read(out / f"{reproduction.name}.json")
+    todo = [row for row in rows if again or not holds(results, row, configs[row])]
+    there = "; --again does them again" if len(todo) < len(rows) else ""
+    print(f"{reproduction.name}: {len(todo)} of {len(rows)} rows to do for {results.path}{there}", flush=True)
+    start, failed = time.monotonic(), []
+    for number, row in enumerate(rows, 1):
+        title = f"[row {number}/{len(rows)}] {row}"
+        if row not in todo:
+            print(f"{title}: there, skipped", flush=True)
+            continue
+        seconds = {done: result.wall_seconds for done, result in results.rows.items()}
+        left = remaining([one for one in rows[number - 1 :] if one in todo], seconds)
+        ahead = f", about {clock(left)} to go" if left else ""
+        print(f"{title} ... ({clock(time.monotonic() - start)} so far{ahead})", flush=True)
+        try:
+            result = _row.do(row, configs[row], reproduction.here, again)
+        except StageFailed as error:
+            failed.append(f"{row}: {error}")
+            print(f"{title}: FAILED: {error}", flush=True)
+            continue
+        results.put(result)
+        _page.write(reproduction, results, out)
+        print(f"{title}: {_told(result)}", flush=True)
+    _compare(reproduction, results, runs)
+    page = _page.write(reproduction, results, out)
+    print(f"{reproduction.name}: {len(todo) - len(failed)} rows in {clock(time.monotonic() - start)}; {page}")
+    for line in failed:
+        print(f"failed: {line}")
+    return 1 if failed else 0
+
+
+def holds(results: Results, row: Row, config: Config) -> bool:
+    """Whether the row is there, made with the settings it has now."""
+    return row in results.rows and results.rows[row].settings == _settings.of(config, row)
+
+
+def remaining(rows: Sequence[Row], seconds: Mapping[Row, float]) -> float:
+    """Seconds that `rows` will take, by what they took before, or else those most like them; 0 where none is known."""
+    return sum(_likely(row, seconds) for row in rows)
+
+
+def _likely(row: Row, seconds: Mapping[Row, float]) -> float:
+    for same in (("data", "split", "backbone", "recipe", "seed"), ("data", "backbone", "recipe"),
+                 ("backbone", "recipe"), ("recipe",), ()):  # fmt: skip
+        like = [took for known, took in seconds.items() if all(getattr(known, n) == getattr(row, n) for n in same)]
+        if like:
+            return statistics.fmean(like)
+    return 0.0
+
+
+def _compare(reproduction: Reproduction, results: Results, runs: Path) -> None:
+    """Every row with its baseline, where that has not been done and both lie in the runs' folder."""
+    for row in reproduction.all_rows():
+        baseline = reproduction.baseline(row)
+        if row in results.paired or not {row, baseline} <= results.rows.keys():
+            continue
+        configs = {one: replace(reproduction.config(one), runs=str(runs)) for one in (row, baseline)}
+        if all(holds(results, *one) and _row.lies_in_run(*one) for one in configs.items()):
+            results.compare(_row.compare(row, baseline, configs[row]))
+        else:
+            print(f"{row}: not compared with {baseline.name}: {runs} does not hold both as they are in the results")
+
+
+def _told(result: Result) -> str:
+    recall, gain = result.test["recall@5"], result.test["ndcg@10"]
+    return (
+        f"R@5 {recall.mean:.4f} ({recall.low:.4f} to {recall.high:.4f}), N@10 {gain.mean:.4f}, "
+        f"best of {result.epochs} epochs {result.best_epoch}, trained in {clock(result.wall_seconds)}"
+    )

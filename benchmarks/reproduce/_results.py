@@ -1,0 +1,132 @@
+"""What is known of a reproduction's rows: one JSON file, from which alone its page is made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from antiphon import records
+from benchmarks.reproduce._rows import Row
+from trainer.statistics import Comparison, Interval
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one row came to.
+
+    Attributes:
+        settings: what it was made with, where that is not the default (`_settings.of`).
+        loss: in words.
+        protocol: as the evaluation tells it.
+        users: of the test split.
+        test: the metrics of `_rows.METRICS` with their 95% intervals over users.
+        valid: NDCG@10 on the validation split, by which the best epoch was chosen.
+        epochs, best_epoch: pre-training included. pretrain_epochs: of them.
+        wall_seconds, processor_seconds: of training, the start of its processes and validation included.
+        machine: processor, cores.
+        date: when it was evaluated.
+    """
+
+    row: Row
+    settings: Mapping[str, Any]
+    loss: str
+    protocol: str
+    users: int
+    test: Mapping[str, Interval]
+    valid: float
+    epochs: int
+    best_epoch: int
+    pretrain_epochs: int
+    wall_seconds: float
+    processor_seconds: float
+    machine: Mapping[str, Any]
+    date: str
+
+
+@dataclass(frozen=True)
+class Paired:
+    """`row` − `baseline` on the same users, by metric."""
+
+    row: Row
+    baseline: Row
+    differences: Mapping[str, Comparison]
+
+
+@dataclass
+class Results:
+    """The rows that are done and the comparisons between them, in a file that is always whole."""
+
+    path: Path
+    rows: dict[Row, Result] = field(default_factory=dict)
+    paired: dict[Row, Paired] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Results:
+        """What the file holds; nothing where there is none.
+
+        Raises:
+            ValueError: it is not such a file.
+        """
+        if not path.exists():
+            return cls(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            rows = [_result(values) for values in content["rows"]]
+            paired = [_paired(values) for values in content["paired"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: is no file of results: {type(error).__name__}: {error}") from None
+        return cls(path, {result.row: result for result in rows}, {one.row: one for one in paired})
+
+    def put(self, result: Result) -> None:
+        """Adds a row, or puts it in the place of an older one, with whose comparisons it does away."""
+        self._refresh()
+        self.rows[result.row] = result
+        gone = [one.row for one in self.paired.values() if result.row in (one.row, one.baseline)]
+        for row in gone:
+            del self.paired[row]
+        self._write()
+
+    def compare(self, paired: Paired) -> None:
+        """Adds a comparison."""
+        self._refresh()
+        self.paired[paired.row] = paired
+        self._write()
+
+    def _refresh(self) -> None:
+        """Another process may have added rows."""
+        now = Results.read(self.path)
+        self.rows, self.paired = now.rows, now.paired
+
+    def _write(self) -> None:
+        rows = [_flat(self.rows[row]) for row in sorted(self.rows)]
+        content = {"rows": rows, "paired": [asdict(self.paired[row]) for row in sorted(self.paired)]}
+        records.write_text(self.path, records.to_json(_rounded(content)))
+
+
+def _flat(result: Result) -> dict[str, Any]:
+    values = asdict(result)
+    return {**values.pop("row"), **values}
+
+
+def _result(values: Mapping[str, Any]) -> Result:
+    row, rest = {}, {}
+    for name, value in values.items():
+        (row if name in Row.__dataclass_fields__ else rest)[name] = value
+    test = {metric: Interval(**bounds) for metric, bounds in rest.pop("test").items()}
+    return Result(row=Row(**row), test=test, **rest)
+
+
+def _paired(values: Mapping[str, Any]) -> Paired:
+    differences = {metric: Comparison(**found) for metric, found in values["differences"].items()}
+    return Paired(Row(**values["row"]), Row(**values["baseline"]), differences)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return round(value, 6) if isinstance(value, float) else value

@@ -1,0 +1,41 @@
+"""What a row's figures depend on, as plain values that can be read and compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from antiphon.config import Config
+from benchmarks.reproduce._rows import Row
+from trainer.train import FREE_TO_CHANGE
+
+# A checkpoint may be resumed with other values of these, but the figures move with them.
+_TRAIN = set(FREE_TO_CHANGE) - {"epochs", "patience", "validate_every"} | {"seed"}
+
+
+def of(config: Config, row: Row) -> dict[str, Any]:
+    """The settings that are not the default's, by section.
+
+    A setting that is new in the code, with a default that leaves things as they were, changes nothing here. What is
+    not seen is another default, and other code: then the rows have to be done again by hand (`--again`).
+    """
+    parts = {
+        "features": (config.features, {"online"}),
+        "examples": (config.examples, set()),
+        "train": (config.variants[row.name], _TRAIN),
+        "evaluate": (config.evaluate, {"batch", "cluster"}),
+    }
+    found = {"reader": config.data.reader}
+    found |= {name: values for name, (part, free) in parts.items() if (values := _changed(part, free))}
+    return json.loads(json.dumps(found))
+
+
+def _changed(part: Any, free: set[str]) -> dict[str, Any]:
+    default, found = type(part)(), {}
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if field.name in free or value == getattr(default, field.name):
+            continue
+        found[field.name] = _changed(value, set()) if dataclasses.is_dataclass(value) else value
+    return found
