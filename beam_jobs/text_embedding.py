@@ -9,7 +9,7 @@ import pyarrow as pa
 from apache_beam.ml.inference.base import ModelHandler
 
 from beam_jobs.io import advance
-from llm_offline.config import EmbedConfig
+from llm_offline.config import EncoderConfig
 from llm_offline.embedder import Embedder
 
 
@@ -19,7 +19,7 @@ class TextEmbedding(ModelHandler[pa.RecordBatch, pa.RecordBatch, Embedder]):
     An element is a whole batch, of texts of like length, and goes through the model as it comes.
     """
 
-    def __init__(self, config: EmbedConfig, job: str) -> None:
+    def __init__(self, config: EncoderConfig, job: str) -> None:
         """``job`` is the name of the bar that is moved by each text."""
         super().__init__()
         self._config = config
