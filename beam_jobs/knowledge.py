@@ -70,7 +70,8 @@ def run(tables: Path, examples: Path, out: Path, source: SourceConfig, beam: Bea
     pieces = [(split, n) for split in SPLITS for n in range(len(shards["splits"][split]["shards"]))]
     render = partial(user_rows, tables=tables, examples=examples, source=source)
     described = {"source": asdict(source), "parts": text.parts, "events": events}
-    summary = {USERS: _summary(text_vectors.run(users, pieces, render, _handler(source, USERS), described, beam), users)}
+    made = text_vectors.run(users, pieces, render, _handler(source, USERS), described, beam)
+    summary = {USERS: _summary(made, users)}
     if source.kind != "template":
         items = _job(source, ITEMS, out)
         pieces, render = item_pieces(tables / "items.parquet"), partial(item_rows, template=source.item_text)

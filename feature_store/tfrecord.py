@@ -88,7 +88,7 @@ def read_records(path: Path) -> Iterator[bytes]:
 
 
 def decode_examples(records: Sequence[bytes], fields: Sequence[Field]) -> pa.Table:
-    """The ``fields`` of serialized ``tf.train.Example`` rows, a column each; what a row lacks is the field's default."""
+    """Columns of serialized ``tf.train.Example`` rows, one a field; what a row lacks is the field's default."""
     columns: dict[str, list[Any]] = {field.name: [] for field in fields}
     for record in records:
         features = dict(map(_entry, _messages(_messages(record)[0][1])))

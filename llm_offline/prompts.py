@@ -50,7 +50,7 @@ class Template:
 
 
 def plain(value: Any) -> str:
-    """A column's value as text, "" where it is missing: entities resolved, white space collapsed, lists joined by commas."""
+    """A column's value as text, "" where it is missing; entities, white space and lists as in `Template`."""
     if value is None:
         return ""
     if isinstance(value, list | tuple):

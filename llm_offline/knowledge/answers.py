@@ -1,4 +1,4 @@
-"""Answers of a language model that can be used: cleaned, asked for again where they are malformed, replaced at worst."""
+"""Answers of a language model that can be used: cleaned, asked for again where malformed, replaced at worst."""
 
 from __future__ import annotations
 

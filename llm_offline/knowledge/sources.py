@@ -2,7 +2,8 @@
 
 KAR (Xi et al. 2023, section 3.2) asks for a user's preference and for facts of an item, and encodes the answers; the
 mixture of experts that adapts the vectors is the recommender's. R4ec (Gu et al. 2025) has the answer judged, and
-written anew on the judge's objection. There both models are trained for their part; here one model plays both, untrained.
+written anew on the judge's objection. There both models are trained for their parts; here one model plays both as it
+is.
 """
 
 from __future__ import annotations
