@@ -57,5 +57,5 @@ def test_a_prompt_is_its_tokens_mean_less_that_of_all_prompts(tiny_llm, tmp_path
 
 def test_the_same_prompts_give_the_same_bytes(written, smollm2, tmp_path):
     codebook.write(tmp_path / "codebook", smollm2, PromptConfig())
-    for one, two in zip(*(folders.read_manifest(out)["files"] for out in (written[0], tmp_path / "codebook"))):
-        assert one == two
+    one, two = (folders.read_manifest(out)["files"] for out in (written[0], tmp_path / "codebook"))
+    assert one == two

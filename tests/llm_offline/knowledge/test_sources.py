@@ -26,7 +26,8 @@ def test_the_prompts_by_hand():
     assert asked.system == "You describe tastes and films precisely, in two short sentences, without lists."
     assert asked.text.startswith("Analyse what one person prefers, from the films they have chosen, oldest first.")
     assert asked.text.endswith("\nChosen films: Jaws; Alien {x}")
-    assert Wording("films", "item").ask("Jaws").text.endswith("Say in two sentences what is known about it.\nFacts: Jaws")
+    item = Wording("films", "item").ask("Jaws")
+    assert item.text.endswith("Say in two sentences what is known about it.\nFacts: Jaws")
     assert FILMS.judge("Jaws", "A.").text.endswith("in one sentence.\nFacts: Jaws\nStatement: A.")
     assert FILMS.refine("Jaws", "A.", "B.").text.endswith("\nFacts: Jaws\nStatement: A.\nObjection: B.")
 
@@ -62,7 +63,8 @@ def test_nobody_judges_a_fallback():
 
 def test_the_id_names_what_a_vector_depends_on(tiny_llm):
     def named(subject="user", **changes):
-        return written_id(SourceConfig(**{"kind": "kar", "generate": GenerateConfig(str(tiny_llm)), **changes}), subject)
+        given = {"kind": "kar", "generate": GenerateConfig(str(tiny_llm)), **changes}
+        return written_id(SourceConfig(**given), subject)
 
     assert named() == named(templates=("age",))
     others = [named(noun="films"), named("item"), named(kind="r4ec"), named(kind="r4ec", iterations=2)]

@@ -12,7 +12,9 @@ ITEMS = {
     "3": {"title": "Comb", "categories": ["Hair", "Bath", "Bath"]},
     "4": {"title": "Pen", "categories": None},
 }
-ASKED = "Read what one person has chosen and say what they like, what they need and what they are likely to choose next."
+ASKED = (
+    "Read what one person has chosen and say what they like, what they need and what they are likely to choose next."
+)
 
 
 def text(columns=(), **changes) -> UserText:
