@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
 from llm_offline.batching import length_batches
 from llm_offline.config import GenerateConfig
@@ -23,11 +23,31 @@ _SHARED_TOKENS = 16
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is asked, and the instruction that stands over it; ``careful`` decodes with a penalty on repetition."""
+    """What is asked, and the instruction that stands over it.
+
+    Attributes:
+        begins: the words that the answer may begin with, the likeliest first token of theirs is taken; () is any.
+        careful: decode with a penalty on repetition.
+    """
 
     text: str
     system: str = ""
+    begins: tuple[str, ...] = ()
     careful: bool = False
+
+
+class _Beginning(LogitsProcessor):
+    """Lets the first new token, at position ``at``, be one of ``allowed`` only."""
+
+    def __init__(self, allowed: list[int], at: int) -> None:
+        self._allowed, self._at = allowed, at
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if input_ids.shape[1] > self._at:
+            return scores
+        kept = torch.full_like(scores, -torch.inf)
+        kept[:, self._allowed] = scores[:, self._allowed]
+        return kept
 
 
 class Generator:
@@ -58,12 +78,13 @@ class Generator:
     def answer(self, prompts: Sequence[Prompt]) -> list[str]:
         """One answer a prompt, in their order, without special tokens and white space around it."""
         answers: dict[Prompt, str] = {}
-        for careful in (False, True):
-            distinct = [prompt for prompt in dict.fromkeys(prompts) if prompt.careful == careful]
+        for begins, careful in dict.fromkeys((prompt.begins, prompt.careful) for prompt in prompts):
+            alike = (prompt for prompt in prompts if (prompt.begins, prompt.careful) == (begins, careful))
+            distinct = list(dict.fromkeys(alike))
             ids = [self._tokenize(prompt) for prompt in distinct]
             lengths = np.fromiter((len(row) + self.config.max_new_tokens for row in ids), np.int64, len(ids))
             for rows in length_batches(lengths, self.config.batch_tokens):
-                written = self._write([ids[row] for row in rows], careful)
+                written = self._write([ids[row] for row in rows], begins, careful)
                 texts = self._tokenizer.batch_decode(written, skip_special_tokens=True)
                 answers.update((distinct[row], text.strip()) for row, text in zip(rows, texts, strict=True))
         return [answers[prompt] for prompt in prompts]
@@ -81,24 +102,29 @@ class Generator:
         return ids[-self.config.max_tokens :]
 
     @torch.inference_mode()
-    def _write(self, ids: list[list[int]], careful: bool) -> Tensor:
+    def _write(self, ids: list[list[int]], begins: tuple[str, ...], careful: bool) -> Tensor:
         """Token ids of B prompts -> (B, at most max_new_tokens) new ones."""
         longest = max(map(len, ids))
         shared = _shared_tokens(ids)
         pad = self._ends[0] if self._ends else 0
         rows = [row[:shared] + [pad] * (longest - len(row)) + row[shared:] for row in ids]
         mask = [[1] * shared + [0] * (longest - len(row)) + [1] * (len(row) - shared) for row in ids]
+        first = [_Beginning(self._first_tokens(begins), longest)] if begins else []
         written = self._model.generate(
             input_ids=torch.tensor(rows),
             attention_mask=torch.tensor(mask),
             past_key_values=self._beginning(ids, shared),
             max_new_tokens=self.config.max_new_tokens,
             do_sample=False,
+            logits_processor=LogitsProcessorList(first),
             repetition_penalty=self.penalty if careful else 1.0,
             eos_token_id=self._ends or None,
             pad_token_id=pad,
         )
         return written[:, longest:]
+
+    def _first_tokens(self, words: tuple[str, ...]) -> list[int]:
+        return [self._tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words]
 
     def _beginning(self, ids: list[list[int]], shared: int) -> DynamicCache | None:
         """Keys and values of the first ``shared`` tokens, computed for one row and repeated for all."""

@@ -40,7 +40,7 @@ class Wording:
         return self._prompt(self.subject, "system", facts=facts)
 
     def judge(self, facts: str, answer: str) -> Prompt:
-        return self._prompt("judge", "judge_system", facts=facts, answer=answer)
+        return replace(self._prompt("judge", "judge_system", facts=facts, answer=answer), begins=("Yes", "No"))
 
     def refine(self, facts: str, answer: str, feedback: str) -> Prompt:
         return self._prompt("refine", "system", facts=facts, answer=answer, feedback=feedback)

@@ -34,7 +34,7 @@ def test_answers_come_in_order_and_equal_prompts_are_answered_once(tiny, monkeyp
     model = tiny()
     seen = []
     write = model._write
-    monkeypatch.setattr(model, "_write", lambda ids, careful: seen.extend(ids) or write(ids, careful))
+    monkeypatch.setattr(model, "_write", lambda ids, *rest: seen.extend(ids) or write(ids, *rest))
     answers = model.answer(prompts(TEXTS))
     assert len(seen) == 4
     assert answers[0] == answers[3]
@@ -76,9 +76,21 @@ def test_a_careful_prompt_repeats_less(tiny):
     model = tiny(max_new_tokens=20)
     counts = []
     for careful in (False, True):
-        written = model._write([model._tokenize(Prompt(TEXTS[0]))], careful)[0].tolist()
+        written = model._write([model._tokenize(Prompt(TEXTS[0]))], (), careful)[0].tolist()
         counts.append(len(np.unique(written)))
     assert counts[1] > counts[0]
+
+
+def test_an_answer_begins_as_it_may_with_the_likelier_word(tiny):
+    model = tiny()
+    asked = prompts(TEXTS[:2], begins=("Yes", "No"))
+    answers = model.answer([*asked, *prompts(TEXTS[:2])])
+    for prompt, answer in zip(asked, answers, strict=False):
+        with torch.inference_mode():
+            logits = model._model(input_ids=torch.tensor([model._tokenize(prompt)])).logits[0, -1]
+        yes, no = (float(logits[model._tokenizer(letter)["input_ids"][0]]) for letter in "YN")
+        assert answer[0] == ("Y" if yes > no else "N")
+    assert answers[2:] == model.answer(prompts(TEXTS[:2]))
 
 
 def test_of_a_long_prompt_the_end_is_kept(tiny):
