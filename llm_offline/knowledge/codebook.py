@@ -6,7 +6,9 @@ way (SmolLM2: a mean cosine of 0.69, 97% of the pairs above θ = 0.45), and a th
 The other reading of "encoded by an LLM", the mean of the last layer's states, lies in another space wherever input and
 output differ. Put before a text in the sentence's stead, a centred mean of MiniLM's token embeddings did to the text's
 states what its own sentence does, and not what 23 others do, in 82% of cases (not centred: 22%; the last layer's
-states, centred: 81%, at a larger distance from the sentence's effect; random: 3%).
+states, centred: 81%, at a larger distance from the sentence's effect; random: 3%; three histories). In SmolLM2 no one
+vector stands for a sentence so well: on one history 21%, against 8% by the last layer's states and 13% by chance
+vectors, too few to tell them apart. There the choice rests on the cosines.
 """
 
 from __future__ import annotations
