@@ -15,6 +15,8 @@ STAGES = {
     "embed": "turn the items' text into vectors with a language model",
     "features": "write features to the feature store, offline and online",
     "examples": "join features to events as of their time, and write training examples",
+    "prompts": "encode the universal prompts that CoCo's codebook starts from",
+    "knowledge": "compute what a frozen language model says of each user, for every source of the config",
     "train": "train each model variant, here or on a parameter-server cluster",
     "evaluate": "rank all items for every test user, here or on a cluster, and compare the variants",
     "export": "write the better variant as a version that TensorFlow Serving loads",
@@ -49,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
         stage = _command(commands, name, help)
         if name == "train":
             stage.add_argument("--variant", metavar="NAME", help="only this one of the config's variants")
+        if name == "knowledge":
+            stage.add_argument("--source", metavar="NAME", help="only this one of the config's sources")
         if name in ON_CLUSTER:
             cluster = "spawn a local cluster; with TF_CONFIG set, play the role it names"
             stage.add_argument("--cluster", metavar="ps=N,workers=N", help=cluster)
@@ -177,6 +181,9 @@ def _dispatch(options: argparse.Namespace) -> int:
             variant in config.variants, "--variant", f"must be one of {', '.join(config.variants)}", variant
         )
         name = f"train-{variant}"
+    if source := getattr(options, "source", None):
+        require(source in config.sources, "--source", f"must be one of {', '.join(config.sources)}", source)
+        name = f"knowledge-{source}"
     if options.child or (options.command in ON_CLUSTER and os.environ.get("TF_CONFIG")):
         return runner.run_here(config, name)
     return runner.run_some(config, name, options.debug)

@@ -23,7 +23,7 @@ from antiphon.strict_yaml import parse_yaml
 from beam_jobs.options import BeamConfig
 from feature_store.checks import require
 from feature_store.config import DataConfig, ExampleConfig, FeatureConfig
-from llm_offline.config import EmbedConfig, LlmConfig
+from llm_offline.config import EmbedConfig, LlmConfig, PromptConfig, SourceConfig
 from serving.config import ServeConfig
 from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
 
@@ -37,6 +37,8 @@ class Config:
     `variants` are the models to train and compare. In YAML each one gives only what it changes of the `train`
     section; here each is a whole `TrainConfig`. Without that section there is one variant, named "model".
     The first is the baseline of every comparison.
+
+    `sources` are kinds of knowledge about users that are computed before training, by name.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     variants: dict[str, TrainConfig] = field(default_factory=dict)
     llm: LlmConfig = field(default_factory=LlmConfig)
+    prompts: PromptConfig = field(default_factory=PromptConfig)
+    sources: dict[str, SourceConfig] = field(default_factory=dict)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
@@ -58,6 +62,10 @@ class Config:
             object.__setattr__(self, "variants", {"model": self.train})
         rule = "must start with a letter or digit and hold only letters, digits, '_', '.', '-'"
         require(NAME.fullmatch(self.name) is not None, "name", rule, self.name)
+        for name in self.sources:
+            require(NAME.fullmatch(name) is not None, "sources: a name", rule, name)
+            taken = name in ("item_text", "codebook")
+            require(not taken, "sources: a name", "must not be that of another folder of knowledge", name)
         for name, train in self.variants.items():
             require(NAME.fullmatch(name) is not None, "variants: a name", rule, name)
             require(name != "popularity", "variants: a name", "must not be that of the baseline", name)

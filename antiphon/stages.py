@@ -59,6 +59,7 @@ def plan(config: Config) -> list[Stage]:
         Stage("examples", ("examples",), ("ingest", "features"), [config.examples, config.features],
               ("examples",), work.examples, version=2),
     ]  # fmt: skip
+    stages += [_knowledge_stage(config, source) for source in config.sources]
     stages += [_train_stage(config, variant) for variant in config.variants]
     trained = tuple(f"train-{variant}" for variant in config.variants)
     evaluated = tuple(f"evaluation/{name}" for name in ("popularity", *config.variants))
@@ -77,6 +78,19 @@ def embed_stage(config: Config) -> Stage:
     return Stage("embed", ("embed",), ("ingest",), config.embed, ("knowledge/item_text",), work.embed)
 
 
+def prompts_stage(config: Config) -> Stage:
+    settings = [config.prompts, config.llm.model, config.llm.layers]
+    return Stage("prompts", ("prompts",), (), settings, ("knowledge/codebook",), work.prompts)
+
+
+def _knowledge_stage(config: Config, source: str) -> Stage:
+    settings = config.sources[source]
+    folders = ("users",) if settings.kind == "template" else ("users", "items")
+    products = tuple(f"knowledge/{source}/{folder}" for folder in folders)
+    command = ("knowledge", "--source", source)
+    return Stage(f"knowledge-{source}", command, ("ingest", "examples"), settings, products, work.knowledge(source))
+
+
 def _train_stage(config: Config, variant: str) -> Stage:
     settings = config.variants[variant]
     needs = ("examples", "embed") if settings.model.knowledge else ("examples",)
@@ -88,12 +102,14 @@ def _train_stage(config: Config, variant: str) -> Stage:
 
 
 def find(config: Config, name: str) -> list[Stage]:
-    """The stages a subcommand stands for: "train" is every variant's.
+    """The stages a subcommand stands for: "train" is every variant's, "knowledge" every source's.
 
     Raises:
         ValueError: there is no such stage.
     """
-    stages = [*plan(config), *([] if config.uses_knowledge else [embed_stage(config)])]
+    stages = [*plan(config), *([] if config.uses_knowledge else [embed_stage(config)]), prompts_stage(config)]
+    if name == "knowledge":
+        require(bool(config.sources), "sources", "must name at least one source of knowledge", config.sources)
     found = [stage for stage in stages if name in (stage.name, stage.command[0])]
     require(bool(found), "the stage", f"must be one of {', '.join(stage.name for stage in stages)}", name)
     return found

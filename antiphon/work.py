@@ -41,6 +41,24 @@ def examples(config: Config) -> dict[str, Any]:
     return examples.write(tables, config.folder / "features", out, config.examples, config.features)
 
 
+def prompts(config: Config) -> dict[str, Any]:
+    from llm_offline.knowledge import codebook
+
+    return codebook.write(config.folder / "knowledge" / "codebook", config.llm, config.prompts)
+
+
+def knowledge(source: str) -> Work:
+    """The work of computing one source of knowledge."""
+
+    def work(config: Config) -> dict[str, Any]:
+        from beam_jobs import knowledge
+
+        tables, examples = config.folder / "tables", config.folder / "examples"
+        return knowledge.run(tables, examples, source_folder(config, source), config.sources[source], config.beam)
+
+    return work
+
+
 def train(variant: str) -> Work:
     """The work of training one variant."""
 
@@ -133,6 +151,11 @@ def report(config: Config) -> dict[str, Any]:
 def text_folder(config: Config) -> Path:
     """Where the items' text vectors lie."""
     return config.folder / "knowledge" / "item_text"
+
+
+def source_folder(config: Config, source: str) -> Path:
+    """Where one source's knowledge lies: ``users/``, and ``items/`` where it has any."""
+    return config.folder / "knowledge" / source
 
 
 def _validation_score(config: Config, variant: str) -> float:

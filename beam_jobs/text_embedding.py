@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from apache_beam.ml.inference.base import ModelHandler
 
 from beam_jobs.io import advance
-from llm_offline.config import EmbedConfig
+from llm_offline.config import EncoderConfig
 from llm_offline.embedder import Embedder
+
+
+def vector_column(vectors: np.ndarray) -> pa.ListArray:
+    """(n, D) float32 as a column of lists."""
+    offsets = pa.array(range(0, vectors.size + 1, vectors.shape[1]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()))
 
 
 class TextEmbedding(ModelHandler[pa.RecordBatch, pa.RecordBatch, Embedder]):
@@ -19,7 +26,7 @@ class TextEmbedding(ModelHandler[pa.RecordBatch, pa.RecordBatch, Embedder]):
     An element is a whole batch, of texts of like length, and goes through the model as it comes.
     """
 
-    def __init__(self, config: EmbedConfig, job: str) -> None:
+    def __init__(self, config: EncoderConfig, job: str) -> None:
         """``job`` is the name of the bar that is moved by each text."""
         super().__init__()
         self._config = config
@@ -35,9 +42,8 @@ class TextEmbedding(ModelHandler[pa.RecordBatch, pa.RecordBatch, Embedder]):
         self, batch: pa.RecordBatch, model: Embedder, inference_args: dict[str, Any] | None = None
     ) -> Iterator[pa.RecordBatch]:
         vectors = model.encode(batch.column("text").to_pylist())  # (n, D)
-        offsets = pa.array(range(0, vectors.size + 1, model.width), pa.int32())
         advance(self._job, batch.num_rows)
-        yield batch.append_column("vector", pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel())))
+        yield batch.append_column("vector", vector_column(vectors))
 
     def get_num_bytes(self, batch: pa.RecordBatch) -> int:
         return batch.nbytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from feature_store.schema import Field, Schema, fields_from_json
 from feature_store.splits import SPLITS, label_rows
 from feature_store.table_folder import read_manifest as read_tables
 from feature_store.table_folder import read_table
-from feature_store.tfrecord import encode_examples, write_records
+from feature_store.tfrecord import decode_examples, encode_examples, read_records, write_records
 
 _PASS_ROWS = 1 << 18  # label rows joined at a time: bounds memory
 
@@ -103,6 +103,23 @@ def example_spec(manifest: Mapping[str, Any], split: str = "train") -> dict[str,
     """What each feature of a split's rows is: name -> Field (dtype, shape, default, vocabulary)."""
     kept = manifest["features" if split == "train" else "held_out_features"]
     return {field.name: field for field in fields_from_json(kept)}
+
+
+def read_rows(examples: Path, split: str, columns: Sequence[str], shard: int | None = None) -> pa.Table:
+    """Columns of a split's examples, or of one of its shards, in the order of the records.
+
+    Raises:
+        DataError: the folder is not whole, or examples have no such column.
+    """
+    manifest = read_manifest(examples)
+    spec = example_spec(manifest, split)
+    if unknown := [name for name in columns if name not in spec]:
+        raise DataError(f"examples have the features {list(spec)}", file=examples, field=unknown[0])
+    fields = [spec[name] for name in columns]
+    shards = manifest["splits"][split]["shards"]
+    chosen = shards if shard is None else [shards[shard]]
+    records = [record for part in chosen for record in read_records(Path(examples) / part["file"])]
+    return decode_examples(records, fields)
 
 
 def _write_split(

@@ -1,4 +1,4 @@
-"""``tf.train.Example`` rows in TFRecord files, written without TensorFlow.
+"""``tf.train.Example`` rows in TFRecord files, written and read without TensorFlow.
 
 Formats: tensorflow/core/example/{example,feature}.proto in protobuf's wire encoding; a record is its length
 (uint64), the length's masked CRC-32C, the bytes, and their masked CRC-32C, all little-endian
@@ -7,14 +7,15 @@ Formats: tensorflow/core/example/{example,feature}.proto in protobuf's wire enco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from feature_store.schema import Field
-from feature_store.wire import tagged, varint
+from feature_store.wire import read_varint, tagged, varint, varints
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli, bits reversed
 _MASK_DELTA = np.uint32(0xA282EAD8)
@@ -76,6 +77,51 @@ def write_records(path: Path, records: Sequence[bytes]) -> None:
             lengths, masked_crc32c(lengths), records, masked_crc32c(records), strict=True
         ):
             file.write(length + length_crc + record + crc)
+
+
+def read_records(path: Path) -> Iterator[bytes]:
+    """The records of one TFRecord file. Checksums are not looked at: a manifest has the file's hash."""
+    with path.open("rb") as file:
+        while head := file.read(12):
+            yield file.read(int.from_bytes(head[:8], "little"))
+            file.seek(4, 1)
+
+
+def decode_examples(records: Sequence[bytes], fields: Sequence[Field]) -> pa.Table:
+    """Columns of serialized ``tf.train.Example`` rows, one a field; what a row lacks is the field's default."""
+    columns: dict[str, list[Any]] = {field.name: [] for field in fields}
+    for record in records:
+        features = dict(map(_entry, _messages(_messages(record)[0][1])))
+        for field in fields:
+            values = _decode_values(field.dtype, features.get(field.name, b""))
+            empty = field.empty()
+            columns[field.name].append(values or empty if field.is_list else next(iter(values), empty))
+    return pa.table({field.name: pa.array(columns[field.name], field.arrow_type) for field in fields})
+
+
+def _messages(data: bytes) -> list[tuple[int, bytes]]:
+    """The (tag, body) of a message's fields, all of which begin with their length."""
+    found, at = [], 0
+    while at < len(data):
+        tag, at = read_varint(data, at)
+        length, at = read_varint(data, at)
+        found.append((tag, data[at : at + length]))
+        at += length
+    return found
+
+
+def _entry(field: tuple[int, bytes]) -> tuple[str, bytes]:
+    """An entry of ``Features.feature``: the name, and its list as it is inside the ``Feature``."""
+    (_, name), (_, feature) = _messages(field[1])
+    return name.decode(), _messages(feature)[0][1]
+
+
+def _decode_values(dtype: str, data: bytes) -> list[Any]:
+    parts = [body for _, body in _messages(data)]
+    if dtype == "string":
+        return [part.decode() for part in parts]
+    packed = b"".join(parts)
+    return np.frombuffer(packed, "<f4").tolist() if dtype == "float32" else list(varints(packed))
 
 
 def masked_crc32c(records: Sequence[bytes]) -> list[bytes]:

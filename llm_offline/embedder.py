@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from llm_offline import pooling
 from llm_offline.batching import length_batches
-from llm_offline.config import EmbedConfig
+from llm_offline.config import EncoderConfig
 from llm_offline.identity import embedding_id
 from llm_offline.language_model import LanguageModel, load
 from llm_offline.packed_linear import pack_linears
@@ -26,7 +26,7 @@ class Embedder:
     ``model_id`` is the config's `embedding_id`: all that a vector depends on but the text.
     """
 
-    def __init__(self, config: EmbedConfig) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         """Loads the model.
 
         Raises:
@@ -36,8 +36,9 @@ class Embedder:
         self.config = config
         self._language_model: LanguageModel = load(config)
         self._tokenizer = self._language_model.tokenizer
+        self._tokenizer.truncation_side = "right" if config.keep == "start" else "left"
         if config.pooling == "eos" and self._tokenizer.eos_token_id is None:
-            raise ValueError(f"embed.pooling: {config.model!r} has no end-of-sequence token for 'eos'")
+            raise ValueError(f"{config.section}.pooling: {config.model!r} has no end-of-sequence token for 'eos'")
         model = self._language_model.model
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # BERT's pooler is computed by the model and used by nobody here
@@ -46,7 +47,7 @@ class Embedder:
         self.model_id = embedding_id(config, self._language_model.model_id)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text with the model's special tokens, cut to ``max_tokens``.
+        """Token ids of each text with the model's special tokens, cut to ``max_tokens`` at the end that ``keep`` tells.
 
         Raises:
             ValueError: a text has no token at all (an empty text, for a model without special tokens).

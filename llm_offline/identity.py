@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from llm_offline.config import EmbedConfig, LlmConfig
+from llm_offline.config import EncoderConfig, GenerateConfig, LlmConfig
 from llm_offline.model_files import content_hash, resolve
 
 
-def layer_count(folder: Path, config: EmbedConfig | LlmConfig) -> int:
+def layer_count(folder: Path, config: EncoderConfig | GenerateConfig | LlmConfig) -> int:
     """The layers that are kept of the model in ``folder``.
 
     Raises:
@@ -22,7 +22,7 @@ def layer_count(folder: Path, config: EmbedConfig | LlmConfig) -> int:
     return config.layers or layers
 
 
-def model_id(config: EmbedConfig | LlmConfig) -> str:
+def model_id(config: EncoderConfig | GenerateConfig | LlmConfig) -> str:
     """Names the weights, their content, the layers kept and the dtype; without loading the model.
 
     Raises:
@@ -33,10 +33,11 @@ def model_id(config: EmbedConfig | LlmConfig) -> str:
     return f"{name}@{content_hash(folder)}/layers={layer_count(folder, config)}/{config.dtype}"
 
 
-def embedding_id(config: EmbedConfig, model: str = "") -> str:
+def embedding_id(config: EncoderConfig, model: str = "") -> str:
     """`model_id` and how its states become a vector. The size of batches is no part of it.
 
     ``model`` is the `model_id` where it is known already: finding it reads all the weights.
     """
     length = "normalized" if config.normalize else "raw"
-    return f"{model or model_id(config)}/{config.pooling}/max_tokens={config.max_tokens}/{length}"
+    kept = "" if config.keep == "start" else f"/keep={config.keep}"
+    return f"{model or model_id(config)}/{config.pooling}/max_tokens={config.max_tokens}{kept}/{length}"

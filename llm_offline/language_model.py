@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llm_offline.config import EmbedConfig, LlmConfig
+from llm_offline.config import EncoderConfig, GenerateConfig, LlmConfig
 from llm_offline.identity import layer_count, model_id
 from llm_offline.model_files import resolve
 
@@ -30,8 +30,10 @@ class LanguageModel:
     dtype: torch.dtype
 
 
-def load(config: EmbedConfig | LlmConfig) -> LanguageModel:
+def load(config: EncoderConfig | GenerateConfig | LlmConfig, writes: bool = False) -> LanguageModel:
     """Loads the model in evaluation mode on the CPU, cut to its first ``config.layers`` layers.
+
+    ``writes``: with the head that gives the next token.
 
     Raises:
         FileNotFoundError: the model's files are not there.
@@ -41,7 +43,7 @@ def load(config: EmbedConfig | LlmConfig) -> LanguageModel:
     layers = layer_count(folder, config)
 
     import torch
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
     architecture = AutoConfig.from_pretrained(folder, local_files_only=True)
     architecture.num_hidden_layers = layers
@@ -49,7 +51,7 @@ def load(config: EmbedConfig | LlmConfig) -> LanguageModel:
         architecture.layer_types = architecture.layer_types[:layers]
     dtype = getattr(torch, config.dtype)
     with _quiet_loading():
-        model = AutoModel.from_pretrained(
+        model = (AutoModelForCausalLM if writes else AutoModel).from_pretrained(
             folder, config=architecture, dtype=dtype, attn_implementation="sdpa", local_files_only=True
         )
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -44,14 +44,15 @@ class Template:
         """The row's text, or "" where all its values are missing."""
         text = ""
         for literal, field in self._pieces:
-            if value := _plain(row[field]):
+            if value := plain(row[field]):
                 text += (literal if text else literal.lstrip(_SEPARATORS)) + value
         return text + self._end if text else ""
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A column's value as text, "" where it is missing; entities, white space and lists as in `Template`."""
     if value is None:
         return ""
     if isinstance(value, list | tuple):
-        return ", ".join(filter(None, map(_plain, value)))
+        return ", ".join(filter(None, map(plain, value)))
     return " ".join(html.unescape(str(value)).split())

@@ -47,6 +47,8 @@ def test_debug_shows_the_traceback(config):
     "arguments, told",
     [
         (["train", "--variant", "idds"], "--variant must be one of ids, text, received 'idds'"),
+        (["knowledge", "--source", "kar"], "--source must be one of"),
+        (["knowledge"], "sources must name at least one source of knowledge"),
         (["train", "--cluster", "ps=x"], 'expected "ps=2,workers=2"'),
         (["evaluate", "--cluster", "ps=x"], 'expected "ps=2,workers=2"'),
         (["llm"], "there are no training examples; `antiphon examples` makes them"),

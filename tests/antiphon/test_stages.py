@@ -4,6 +4,7 @@ from antiphon import records, stages
 from antiphon.config import Config
 from antiphon.stages import Stage
 from feature_store.config import DataConfig
+from llm_offline.config import SourceConfig
 from trainer.config import ModelConfig, TrainConfig
 
 
@@ -52,9 +53,24 @@ def test_the_plan_embeds_text_only_where_a_variant_reads_it(tmp_path):
     ]
 
 
+def test_the_plan_computes_every_source_of_knowledge(tmp_path):
+    sources = {"general": SourceConfig(), "kar": SourceConfig(kind="kar")}
+    both = config(tmp_path, sources=sources)
+    assert [each.products for each in stages.plan(both) if each.command[0] == "knowledge"] == [
+        ("knowledge/general/users",),
+        ("knowledge/kar/users", "knowledge/kar/items"),
+    ]
+    assert [each.name for each in stages.find(both, "knowledge")] == ["knowledge-general", "knowledge-kar"]
+    assert [each.name for each in stages.find(both, "knowledge-kar")] == ["knowledge-kar"]
+    with pytest.raises(ValueError, match="sources must name at least one source of knowledge"):
+        stages.find(config(tmp_path), "knowledge")
+    with pytest.raises(ValueError, match="sources: a name must not be that of another folder of knowledge"):
+        config(tmp_path, sources={"codebook": SourceConfig()})
+
+
 def test_every_stage_comes_after_those_it_needs(tmp_path):
     done = []
-    for each in stages.plan(config(tmp_path)):
+    for each in stages.plan(config(tmp_path, sources={"general": SourceConfig()})):
         assert set(each.needs) <= set(done)
         done.append(each.name)
 
@@ -64,6 +80,7 @@ def test_a_subcommand_stands_for_its_stages(tmp_path):
     assert [each.name for each in stages.find(both, "train")] == ["train-ids", "train-text"]
     assert [each.name for each in stages.find(both, "train-text")] == ["train-text"]
     assert [each.name for each in stages.find(both, "embed")] == ["embed"]
+    assert [each.name for each in stages.find(both, "prompts")] == ["prompts"]
     with pytest.raises(ValueError, match="received 'trian'"):
         stages.find(both, "trian")
 

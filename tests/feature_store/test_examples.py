@@ -118,6 +118,19 @@ histories = st.dictionaries(
 ).filter(lambda log: any(len({*rows}) in (2, 4, 5, 6, 7, 8, 9) for rows in log.values()))
 
 
+def test_rows_can_be_read_back_without_tensorflow(write):
+    out, _ = write([("a", f"i{n}", n) for n in range(6)] + [("é", "x", 1), ("é", "y", -2)], shards=2)
+    columns = ["user_id", "history", "label_time", "age"]
+    for split in ("train", "valid", "test"):
+        found = examples.read_rows(out, split, columns).to_pylist()
+        rows = read(out, split)
+        told = [{name: row[name] if name == "history" else row[name][0] for name in columns} for row in rows]
+        assert sorted(found, key=lambda row: (row["user_id"], row["label_time"])) == told
+    assert len(examples.read_rows(out, "train", columns, shard=1)) == 1
+    with pytest.raises(DataError, match="field 'seen': examples have the features"):
+        examples.read_rows(out, "train", ["seen"])
+
+
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     log=histories,

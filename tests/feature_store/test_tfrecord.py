@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_store.schema import Field
-from feature_store.tfrecord import crc32c, encode_examples, write_records
+from feature_store.tfrecord import crc32c, decode_examples, encode_examples, read_records, write_records
 
 FIELDS = (
     Field("user_id"),
@@ -72,3 +72,15 @@ def test_tensorflow_reads_the_file_and_would_write_the_same(tmp_path_factory, re
             writer.write(record)
     assert (folder / "ours").read_bytes() == (folder / "theirs").read_bytes()
     assert [r.numpy() for r in tf.data.TFRecordDataset(str(folder / "ours"))] == records
+
+
+def test_what_was_written_is_read_back(tmp_path):
+    path = tmp_path / "a.tfrecord"
+    write_records(path, encode_examples(table(ROWS), FIELDS))
+    assert decode_examples(list(read_records(path)), FIELDS).to_pylist() == ROWS
+
+
+def test_tensorflow_s_own_encoding_is_read_and_what_a_row_lacks_is_the_default():
+    lacking = Field("age", "int64", default=7)
+    found = decode_examples([as_example(row) for row in ROWS], (*FIELDS, lacking)).to_pylist()
+    assert found == [row | {"age": 7} for row in ROWS]

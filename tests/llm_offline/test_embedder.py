@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from llm_offline.config import EmbedConfig
+from llm_offline.config import EmbedConfig, EncoderConfig
 from llm_offline.embedder import Embedder
 from llm_offline.identity import embedding_id
 from llm_offline.model_files import resolve
@@ -56,6 +56,13 @@ def test_no_texts_give_no_rows(minilm):
 
 def test_texts_are_cut_at_max_tokens(minilm):
     assert max(map(len, minilm.tokenize(TEXTS))) == 64
+
+
+def test_of_a_long_text_the_end_is_kept_where_it_is_asked_for():
+    embedder = Embedder(EncoderConfig(layers=1, max_tokens=5, keep="end"))
+    [ids] = embedder.tokenize(["shampoo " * 9 + "soap"])
+    assert embedder._tokenizer.decode(ids) == "[CLS] shampoo soap [SEP]"
+    assert embedder.model_id.endswith("max_tokens=5/keep=end/normalized")
 
 
 def test_a_text_without_tokens_is_refused(smollm2):

@@ -1,0 +1,145 @@
+"""Knowledge for every example, and where the source says so for every item, with a frozen language model.
+
+An example's text is made from its ``history``, which ends before its target; nothing of the target or after it is
+read. Rows are known by user, split and label time; equal texts are computed once (`text_vectors`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from beam_jobs import text_vectors
+from beam_jobs.embed import item_pieces, item_rows
+from beam_jobs.options import BeamConfig
+from beam_jobs.text_embedding import TextEmbedding
+from beam_jobs.text_vectors import Handler, TextJob
+from beam_jobs.written_knowledge import ANSWERS, WrittenKnowledge
+from feature_store import folders, user_knowledge
+from feature_store.errors import DataError
+from feature_store.examples import read_manifest as read_examples
+from feature_store.examples import read_rows
+from feature_store.splits import SPLITS
+from feature_store.table_folder import read_manifest
+from llm_offline.config import SourceConfig
+from llm_offline.identity import embedding_id
+from llm_offline.knowledge.sources import written_id
+from llm_offline.knowledge.user_text import UserText
+from llm_offline.prompts import Template
+
+JOB = "knowledge"
+USERS, ITEMS = "users", "items"
+_WRITTEN_TEXTS = 128  # texts of one batch where a model writes: a run that is stopped loses one
+_WRITTEN_BUCKET = 128  # characters: a model writes faster to many at a time
+
+Piece = tuple[str, int]  # of the examples: split and shard
+
+
+def run(tables: Path, examples: Path, out: Path, source: SourceConfig, beam: BeamConfig) -> dict[str, Any]:
+    """Writes ``out/users`` and, where a model writes (kar, r4ec), ``out/items``.
+
+    Both hold the texts, their hashes, model_id, adapter_version and vector; of a model that writes, `ANSWERS` too.
+    ``users`` has a row for every example and template: `feature_store.user_knowledge.KEYS`; where a history has no
+    title there is no vector. ``items`` is as the embed job's folder: item_id, none for an item without text.
+
+    Returns:
+        for both: rows, texts computed and reused, width, model id, and of answers how many came about how; seconds.
+    Raises:
+        DataError: tables or examples are not whole, or the examples were made from other tables.
+        ValueError: a template is not known or names a column that there is not; the model has fewer layers.
+        FileNotFoundError: a model's files are not there.
+    """
+    started = time.monotonic()
+    tables, examples, out = Path(tables), Path(examples), Path(out)
+    events = read_manifest(tables)["tables"]["events"]["sha256"]
+    shards = read_examples(examples)
+    if shards["events"] != events:
+        raise DataError("the examples were made from other tables; make them again", file=examples)
+    text = UserText(source, pq.read_schema(tables / "users.parquet").names)
+    if source.kind != "template":
+        Template(source.item_text, pq.read_schema(tables / "items.parquet").names)
+    users = _job(source, USERS, out)
+    pieces = [(split, n) for split in SPLITS for n in range(len(shards["splits"][split]["shards"]))]
+    render = partial(user_rows, tables=tables, examples=examples, source=source)
+    described = {"source": asdict(source), "parts": text.parts, "events": events}
+    made = text_vectors.run(users, pieces, render, _handler(source, USERS), described, beam)
+    summary = {USERS: _summary(made, users)}
+    if source.kind != "template":
+        items = _job(source, ITEMS, out)
+        pieces, render = item_pieces(tables / "items.parquet"), partial(item_rows, template=source.item_text)
+        made = text_vectors.run(items, pieces, render, _handler(source, ITEMS), {"source": asdict(source)}, beam)
+        summary[ITEMS] = _summary(made, items)
+    return {**summary, "seconds": round(time.monotonic() - started, 2)}
+
+
+def _job(source: SourceConfig, folder: str, out: Path) -> TextJob:
+    writes = source.kind != "template"
+    return TextJob(
+        name=f"{JOB} {folder}",
+        kind=user_knowledge.KIND if folder == USERS else "item_text",
+        out=out / folder,
+        model_id=written_id(source, folder[:-1]) if writes else embedding_id(source.reader),
+        keys=user_knowledge.KEYS if folder == USERS else ("item_id",),
+        answers=ANSWERS if writes else (),
+        blank=folder == USERS,
+        told=True,
+        **({"batch_texts": _WRITTEN_TEXTS, "bucket_characters": _WRITTEN_BUCKET} if writes else {}),
+    )
+
+
+def _handler(source: SourceConfig, folder: str) -> Handler:
+    job = f"{JOB} {folder}"
+    if source.kind == "template":
+        return TextEmbedding(source.reader, job)
+    return WrittenKnowledge(source, folder[:-1], job)
+
+
+def user_rows(piece: Piece, tables: Path, examples: Path, source: SourceConfig) -> pa.Table:
+    """`user_knowledge.KEYS` and text of a shard's examples."""
+    split, shard = piece
+    text = UserText(source, pq.read_schema(tables / "users.parquet").names)
+    rows = read_rows(examples, split, ["user_id", "label_time", "history"], shard)
+    users = _by_id(tables / "users.parquet", rows["user_id"], ["user_id", *text.columns]) if text.columns else {}
+    titled = ["item_id", "title", "categories"]
+    items = _by_id(tables / "items.parquet", rows["history"].combine_chunks().flatten(), titled)
+    unknown = dict.fromkeys(text.columns)
+    told = [
+        {"user_id": row["user_id"], "split": split, "label_time": row["label_time"], "part": part, "text": one}
+        for row in rows.to_pylist()
+        for part, one in enumerate(text.render(users.get(row["user_id"], unknown), row["history"], items))
+    ]
+    kinds = {"label_time": pa.int64(), "part": pa.int64()}
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in (*user_knowledge.KEYS, "text")])
+    return pa.Table.from_pylist(told, schema)
+
+
+def _by_id(path: Path, ids: pa.ChunkedArray | pa.Array, columns: list[str]) -> dict[str, dict[str, Any]]:
+    """The rows of a table with one of ``ids`` in its first column, by it."""
+    wanted = ds.field(columns[0]).isin(ids.unique())
+    rows = ds.dataset(path, format="parquet").to_table(columns=columns, filter=wanted)
+    return {row[columns[0]]: row for row in rows.to_pylist()}
+
+
+def _summary(manifest: dict[str, Any], job: TextJob) -> dict[str, Any]:
+    summary = {
+        "rows": manifest["rows"],
+        "computed": manifest["computed"],
+        "reused": manifest["texts"] - manifest["computed"],
+        "width": manifest["width"],
+        "model_id": job.model_id,
+    }
+    if job.answers:
+        files = [job.out / part["file"] for part in folders.read_manifest(job.out, hashes=False)["files"]]
+        made = pq.read_table(files, columns=["content_hash", "outcome", "verdict", "rounds"])
+        distinct = {row.pop("content_hash"): row for row in made.to_pylist() if row["outcome"]}
+        for name in ("outcome", "verdict", "rounds"):
+            summary[name] = dict(sorted(Counter(str(row[name]) for row in distinct.values()).items()))
+    return summary

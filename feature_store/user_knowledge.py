@@ -1,0 +1,92 @@
+"""Knowledge that was computed for each example before training, read in the examples' order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feature_store import folders
+from feature_store.errors import DataError
+from feature_store.examples import read_manifest as read_examples
+from feature_store.examples import read_rows
+
+KIND = "user_knowledge"
+KEYS = ("user_id", "split", "label_time", "part")
+"""An example is known by user, split and the time of its label; it has ``parts`` vectors, from 0."""
+
+
+@dataclass(frozen=True)
+class UserKnowledge:
+    """Of n examples, in the order of the shards' records.
+
+    Attributes:
+        vectors: (n, m, D) float32; zeros where there is none.
+        mask: (n, m) bool, False where an example has no text to make knowledge from.
+    """
+
+    vectors: np.ndarray
+    mask: np.ndarray
+
+
+def read_folder(folder: Path, model_id: str = "", adapter_versions: Collection[str] = ()) -> dict[str, Any]:
+    """The manifest of a folder of user knowledge.
+
+    Args:
+        model_id: that it must be of; "" takes any. adapter_versions: those its rows may be of; () takes any.
+    Raises:
+        DataError: the folder is not whole, not one of user knowledge, or of another model or adapter.
+    """
+    manifest = folders.read_manifest(Path(folder))
+    if manifest.get("kind") != KIND:
+        raise DataError("not a folder of user knowledge", file=folder, value=manifest.get("kind"))
+    if model_id and manifest["model_id"] != model_id:
+        rule = f"is stale: it must be of {model_id!r}"
+        raise DataError(rule, file=folder, field="model_id", value=manifest["model_id"])
+    if adapter_versions and manifest["adapter_version"] not in adapter_versions:
+        rule = f"is stale: it must be one of {sorted(adapter_versions)}"
+        raise DataError(rule, file=folder, field="adapter_version", value=manifest["adapter_version"])
+    return manifest
+
+
+def of_split(
+    folder: Path, examples: Path, split: str, model_id: str = "", adapter_versions: Collection[str] = ()
+) -> UserKnowledge:
+    """The knowledge of a split's examples.
+
+    Args:
+        folder: of the knowledge. examples: the folder whose shards give the order.
+        split: train | valid | test. model_id, adapter_versions: as `read_folder`.
+    Raises:
+        DataError: as `read_folder`; the knowledge was made from other events; an example has no row.
+    """
+    manifest = read_folder(folder, model_id, adapter_versions)
+    if manifest["events"] != read_examples(examples)["events"]:
+        raise DataError("is stale: it was made from other events; make it again", file=folder)
+    files = [Path(folder) / part["file"] for part in manifest["files"]]
+    kept = pq.read_table(files, columns=[*KEYS, "vector"], filters=pc.field("split") == split)
+    wanted = read_rows(examples, split, ["user_id", "label_time"])
+    n, m, width = len(wanted), manifest["parts"], manifest["width"]
+    wanted = wanted.append_column("row", pa.array(np.arange(n)))
+    joined = wanted.join(kept.append_column("at", pa.array(np.arange(len(kept)))).drop_columns("vector"),
+                         ["user_id", "label_time"], join_type="inner")  # fmt: skip
+    row, part, at = (joined[name].to_numpy() for name in ("row", "part", "at"))
+    found = np.zeros((n, m), bool)
+    found[row, part] = True
+    if not found.all():
+        lost = wanted.slice(int((~found.all(axis=1)).argmax()), 1).to_pylist()[0]
+        rule = f"{(~found.all(axis=1)).sum()} of {n} {split} examples have no knowledge; make it again. The first"
+        raise DataError(rule, file=folder, value=(lost["user_id"], lost["label_time"]))
+    column = kept["vector"].combine_chunks()
+    there = column.is_valid().to_numpy(zero_copy_only=False)
+    values = np.zeros((len(kept), width), np.float32)
+    values[there] = column.flatten().to_numpy().reshape(-1, width)
+    vectors, mask = np.zeros((n, m, width), np.float32), np.zeros((n, m), bool)
+    vectors[row, part], mask[row, part] = values[at], there[at]
+    return UserKnowledge(vectors, mask)

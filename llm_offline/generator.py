@@ -1,0 +1,152 @@
+"""Prompts to answers, greedily, many at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
+
+from llm_offline.batching import length_batches
+from llm_offline.config import GenerateConfig
+from llm_offline.identity import model_id
+from llm_offline.language_model import load
+from llm_offline.packed_linear import pack_linears
+
+_SHARED_TOKENS = 16
+"""A beginning that all prompts of a batch share is computed once, if it has at least so many tokens."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is asked, and the instruction that stands over it.
+
+    Attributes:
+        begins: the words that the answer may begin with, the likeliest first token of theirs is taken; () is any.
+        careful: decode with a penalty on repetition.
+    """
+
+    text: str
+    system: str = ""
+    begins: tuple[str, ...] = ()
+    careful: bool = False
+
+
+class _Beginning(LogitsProcessor):
+    """Lets the first new token, at position ``at``, be one of ``allowed`` only."""
+
+    def __init__(self, allowed: list[int], at: int) -> None:
+        self._allowed, self._at = allowed, at
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if input_ids.shape[1] > self._at:
+            return scores
+        kept = torch.full_like(scores, -torch.inf)
+        kept[:, self._allowed] = scores[:, self._allowed]
+        return kept
+
+
+class Generator:
+    """A language model that answers prompts by greedy decoding.
+
+    Equal prompts are answered once, and prompts of like length share a batch (`length_batches`). An answer does not
+    depend on the prompts beside it, but for rounding, which can turn a near tie between two tokens.
+
+    ``model_id`` is all that an answer depends on but the prompt.
+    """
+
+    penalty = 1.3  # on tokens that were there before, of careful prompts (Keskar et al. 2019, section 4.1)
+
+    def __init__(self, config: GenerateConfig) -> None:
+        """Loads the model.
+
+        Raises:
+            FileNotFoundError, ValueError: as `language_model.load`.
+        """
+        self.config = config
+        loaded = load(config, writes=True)
+        self._model, self._tokenizer = loaded.model, loaded.tokenizer
+        pack_linears(self._model)
+        ends = {self._tokenizer.eos_token_id, *_listed(self._model.generation_config.eos_token_id)} - {None}
+        self._ends = sorted(ends)
+        self.model_id = generation_id(config)
+
+    def answer(self, prompts: Sequence[Prompt]) -> list[str]:
+        """One answer a prompt, in their order, without special tokens and white space around it."""
+        answers: dict[Prompt, str] = {}
+        for begins, careful in dict.fromkeys((prompt.begins, prompt.careful) for prompt in prompts):
+            alike = (prompt for prompt in prompts if (prompt.begins, prompt.careful) == (begins, careful))
+            distinct = list(dict.fromkeys(alike))
+            ids = [self._tokenize(prompt) for prompt in distinct]
+            lengths = np.fromiter((len(row) + self.config.max_new_tokens for row in ids), np.int64, len(ids))
+            for rows in length_batches(lengths, self.config.batch_tokens):
+                written = self._write([ids[row] for row in rows], begins, careful)
+                texts = self._tokenizer.batch_decode(written, skip_special_tokens=True)
+                answers.update((distinct[row], text.strip()) for row, text in zip(rows, texts, strict=True))
+        return [answers[prompt] for prompt in prompts]
+
+    def _tokenize(self, prompt: Prompt) -> list[int]:
+        """With the model's chat format where it has one; of a prompt that is too long, the end."""
+        if self._tokenizer.chat_template:
+            system = [{"role": "system", "content": prompt.system}] if prompt.system else []
+            text = self._tokenizer.apply_chat_template(
+                [*system, {"role": "user", "content": prompt.text}], tokenize=False, add_generation_prompt=True
+            )
+        else:
+            text = "\n".join(filter(None, (prompt.system, prompt.text))) + "\n"
+        ids = self._tokenizer(text, add_special_tokens=not self._tokenizer.chat_template)["input_ids"]
+        return ids[-self.config.max_tokens :]
+
+    @torch.inference_mode()
+    def _write(self, ids: list[list[int]], begins: tuple[str, ...], careful: bool) -> Tensor:
+        """Token ids of B prompts -> (B, at most max_new_tokens) new ones."""
+        longest = max(map(len, ids))
+        shared = _shared_tokens(ids)
+        pad = self._ends[0] if self._ends else 0
+        rows = [row[:shared] + [pad] * (longest - len(row)) + row[shared:] for row in ids]
+        mask = [[1] * shared + [0] * (longest - len(row)) + [1] * (len(row) - shared) for row in ids]
+        first = [_Beginning(self._first_tokens(begins), longest)] if begins else []
+        written = self._model.generate(
+            input_ids=torch.tensor(rows),
+            attention_mask=torch.tensor(mask),
+            past_key_values=self._beginning(ids, shared),
+            max_new_tokens=self.config.max_new_tokens,
+            do_sample=False,
+            logits_processor=LogitsProcessorList(first),
+            repetition_penalty=self.penalty if careful else 1.0,
+            eos_token_id=self._ends or None,
+            pad_token_id=pad,
+        )
+        return written[:, longest:]
+
+    def _first_tokens(self, words: tuple[str, ...]) -> list[int]:
+        return [self._tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words]
+
+    def _beginning(self, ids: list[list[int]], shared: int) -> DynamicCache | None:
+        """Keys and values of the first ``shared`` tokens, computed for one row and repeated for all."""
+        if not shared:
+            return None
+        cache = DynamicCache(config=self._model.config)
+        self._model(input_ids=torch.tensor([ids[0][:shared]]), past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(len(ids))
+        return cache
+
+
+def generation_id(config: GenerateConfig) -> str:
+    """All that an answer depends on but the prompt; without loading the model."""
+    return f"{model_id(config)}/greedy/max_tokens={config.max_tokens}/max_new_tokens={config.max_new_tokens}"
+
+
+def _shared_tokens(ids: list[list[int]]) -> int:
+    """How many tokens all prompts begin with, each keeping one of its own; 0 where it does not pay."""
+    common = os.path.commonprefix(ids)
+    shared = min(len(common), min(map(len, ids)) - 1)
+    return shared if len(ids) > 1 and shared >= _SHARED_TOKENS else 0
+
+
+def _listed(value: int | list[int] | None) -> list[int | None]:
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,207 @@
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from beam_jobs import text_embedding, written_knowledge
+from beam_jobs.knowledge import run, user_rows
+from beam_jobs.options import BeamConfig
+from feature_store import build, examples, folders, user_knowledge
+from feature_store.config import ExampleConfig, FeatureConfig
+from feature_store.errors import DataError
+from feature_store.schema import Field, Schema
+from feature_store.table_folder import write_tables
+from llm_offline.config import AnswerEncoderConfig, GenerateConfig, ReaderConfig, SourceConfig
+from llm_offline.embedder import Embedder
+from llm_offline.knowledge.sources import Writer
+
+SCHEMA = Schema(user_attributes=(Field("age", "int64"),))
+START = datetime(2024, 1, 1, tzinfo=UTC)
+LOG = {"ann": ["1", "2", "3", "4"], "bob": ["1", "2", "4", "3"], "cy": ["5", "5", "1"]}
+READER = ReaderConfig(model="minilm", layers=1, pooling="mean")
+TEMPLATES = SourceConfig(templates=("general", "age"), reader=READER)
+
+
+def title(item):
+    return "" if item == "5" else f"title-{item}-end"
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Writes the tables and the examples of a log: the items of each user in the order of time."""
+
+    def make(log=LOG, name="run", length=3, **config):
+        folder = tmp_path / name
+        events = [
+            {
+                "user_id": user, "item_id": item, "event_time": START + timedelta(hours=hour), "event_type": "view",
+                "value": 1.0, "created_time": START + timedelta(hours=hour),
+            }
+            for user, items in sorted(log.items()) for hour, item in enumerate(items)
+        ]  # fmt: skip
+        rows = {
+            "users": [{"user_id": user, "age": 30 if user == "ann" else None} for user in sorted(log)],
+            "items": [
+                {"item_id": item, "title": title(item), "categories": ["Kind"]}
+                for item in sorted({item for items in log.values() for item in items})
+            ],
+            "events": events,
+        }
+        tables = {n: [pa.Table.from_pylist(r, SCHEMA.table(n).arrow())] for n, r in rows.items()}
+        write_tables(folder / "tables", SCHEMA, tables, [], {}, {})
+        with folders.new_folder(folder / "features") as features:
+            folders.write_manifest(features, build.write_views(folder / "tables", None, features, length))
+        config = ExampleConfig(shards=2, **config)
+        examples.write(
+            folder / "tables", folder / "features", folder / "examples", config, FeatureConfig(length)
+        )
+        return folder / "tables", folder / "examples"
+
+    return make
+
+
+def rows_of(out):
+    manifest = folders.read_manifest(out)
+    return pa.concat_tables([pq.read_table(out / part["file"]) for part in manifest["files"]]).to_pylist()
+
+
+def test_every_example_has_a_vector_for_each_template(make_run, tmp_path):
+    tables, made = make_run()
+    out = tmp_path / "knowledge"
+    summary = run(tables, made, out, TEMPLATES, BeamConfig())
+    rows = rows_of(out / "users")
+    keys = [(row["user_id"], row["split"], row["part"]) for row in rows]
+    assert keys == [(user, split, part) for user in LOG for split in ("test", "train", "valid") for part in (0, 1)
+                    if (user, split) != ("cy", "train")]  # fmt: skip
+    told = {(row["user_id"], row["split"]): row["text"] for row in rows if row["part"] == 1}
+    assert "first: title-1-end; title-2-end; title-3-end. Keep" in told["ann", "test"]
+    assert "Age in years: 30." in told["ann", "test"]
+    assert "first: title-1-end; title-2-end; title-4-end. In short" in told["bob", "test"]
+    assert told["cy", "test"] == told["cy", "valid"] == ""
+    texts = {row["text"] for row in rows} - {""}
+    assert json.loads(json.dumps(summary)) == summary
+    assert {name: summary["users"][name] for name in ("rows", "computed", "reused", "width")} == {
+        "rows": 16, "computed": len(texts), "reused": 0, "width": 384,
+    }  # fmt: skip
+    assert len(texts) == 10  # ann and bob choose alike up to their validation targets; their ages differ
+    found = user_knowledge.of_split(out / "users", made, "valid", summary["users"]["model_id"], ["base"])
+    order = examples.read_rows(made, "valid", ["user_id"])["user_id"].to_pylist()
+    assert found.mask.tolist() == [[user != "cy"] * 2 for user in order]
+    expected = Embedder(READER).encode([told["ann", "valid"]])[0]
+    np.testing.assert_allclose(found.vectors[order.index("ann"), 1], expected, atol=1e-5)
+    assert (found.vectors[order.index("cy")] == 0).all()
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    counts=st.lists(st.integers(1, 7), min_size=1, max_size=4).filter(lambda counts: max(counts) > 1),
+    windows=st.sampled_from(["last", "all"]),
+    split=st.sampled_from(["leave_one_out", "global_time"]),
+    kind=st.sampled_from(["template", "kar"]),
+)
+def test_no_text_holds_a_title_of_the_target_or_of_what_came_later(make_run, counts, windows, split, kind):
+    # Every event has an item of its own, whose title marks it.
+    log = {f"u{user}": [f"{user}.{event}" for event in range(count)] for user, count in enumerate(counts)}
+    try:
+        tables, made = make_run(log, windows=windows, split=split)
+    except DataError as error:
+        assert "no training row" in str(error)
+        return
+    source = SourceConfig(kind=kind, templates=("general", "category"))
+    seen = 0
+    for name, shards in examples.read_manifest(made)["splits"].items():
+        for shard in range(len(shards["shards"])):
+            targets = examples.read_rows(made, name, ["user_id", "target", "label_time"], shard).to_pylist()
+            first = {(row["user_id"], row["label_time"]): row["target"] for row in targets}
+            for row in user_rows((name, shard), tables, made, source).to_pylist():
+                user, event = first[row["user_id"], row["label_time"]].split(".")
+                told = [item for item in log[f"u{user}"] if title(item) in row["text"]]
+                assert told == log[f"u{user}"][max(0, int(event) - 3) : int(event)]
+                others = [item for items in log.values() for item in items if item not in log[f"u{user}"]]
+                assert not any(title(item) in row["text"] for item in others)
+                seen += 1
+    assert seen
+
+
+def test_nothing_is_computed_twice_and_nothing_stale_is_mixed_in(make_run, tmp_path, monkeypatch):
+    tables, made = make_run()
+    out = tmp_path / "knowledge"
+    first = run(tables, made, out, TEMPLATES, BeamConfig())["users"]
+    longer = make_run({**LOG, "ann": [*LOG["ann"], "6"]}, "longer")
+    second = run(*longer, out, TEMPLATES, BeamConfig())["users"]
+    assert (second["computed"], second["reused"]) == (2, 9)  # ann's newest history, in two templates
+    with pytest.raises(DataError, match="made from other events"):
+        user_knowledge.of_split(out / "users", made, "test")
+    with pytest.raises(DataError, match="made from other tables"):
+        run(tables, longer[1], out, TEMPLATES, BeamConfig())
+    with monkeypatch.context() as patch:
+        patch.setattr(text_embedding, "Embedder", None)  # the model is not even loaded
+        assert run(*longer, out, TEMPLATES, BeamConfig())["users"]["computed"] == 0
+    other = replace(TEMPLATES, reader=replace(READER, pooling="last"))
+    third = run(*longer, out, other, BeamConfig())["users"]
+    assert (third["computed"], third["reused"]) == (11, 0)
+    with pytest.raises(DataError, match="is stale: it must be of"):
+        user_knowledge.of_split(out / "users", longer[1], "test", first["model_id"])
+
+
+@pytest.fixture
+def written(tiny_llm):
+    """A random language model: what it writes makes no sense, and is replaced or not as it falls."""
+    generate = GenerateConfig(str(tiny_llm), max_new_tokens=6)
+    return SourceConfig(kind="r4ec", noun="films", generate=generate, encoder=AnswerEncoderConfig(layers=1))
+
+
+def test_a_model_that_writes_tells_of_users_and_items_and_goes_on_after_a_stop(
+    make_run, tmp_path, monkeypatch, written
+):
+    tables, made = make_run()
+    out = tmp_path / "knowledge"
+    write, batches = Writer.write, []
+
+    def stop_at_the_second_batch(self, facts):
+        if batches:
+            raise KeyboardInterrupt("stopped")
+        batches.append(list(facts))
+        return write(self, facts)
+
+    monkeypatch.setattr("beam_jobs.knowledge._WRITTEN_TEXTS", 2)
+    with monkeypatch.context() as patch, pytest.raises(BaseException, match="stopped"):
+        patch.setattr(Writer, "write", stop_at_the_second_batch)
+        run(tables, made, out, written, BeamConfig())
+    assert not out.joinpath("users").exists()
+    summary = run(tables, made, out, written, BeamConfig())
+    users, items = rows_of(out / "users"), rows_of(out / "items")
+    texts = {row["text"] for row in users} - {""}
+    assert len(batches[0]) == 2
+    assert (summary["users"]["computed"], summary["users"]["reused"]) == (len(texts) - 2, 2)
+    assert sum(summary["users"]["outcome"].values()) == len(texts) == 4
+    assert sum(summary["items"]["rounds"].values()) == 5
+    assert {row["item_id"]: row["text"] for row in items} == {
+        "1": "title-1-end. Kind", "2": "title-2-end. Kind", "3": "title-3-end. Kind", "4": "title-4-end. Kind",
+        "5": "Kind",
+    }  # fmt: skip
+    for row in users:
+        assert (row["vector"] is None) == (row["answer"] is None) == (row["text"] == "")
+        assert row["outcome"] in (None, "first", "retried", "fallback")
+    assert folders.read_manifest(out / "items")["kind"] == "item_text"
+    assert user_knowledge.of_split(out / "users", made, "test").vectors.shape == (3, 1, 384)
+    monkeypatch.setattr(written_knowledge, "Writer", None)
+    again = run(tables, made, out, written, BeamConfig())
+    assert (again["users"]["computed"], again["items"]["computed"]) == (0, 0)
+
+
+def test_errors_come_before_any_work(make_run, tmp_path):
+    tables, made = make_run()
+    for changes, told in (
+        ({"templates": ("{titles} {gender}",)}, "received 'gender'"),
+        ({"kind": "kar", "item_text": "{brand}"}, "received 'brand'"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            run(tables, made, tmp_path / "knowledge", SourceConfig(**changes), BeamConfig())
+    assert not (tmp_path / "knowledge").exists()
