@@ -18,6 +18,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.json_values import encoded, is_base64, reader, show
 from serving.status import StatusError, invalid_argument
+from serving.tensors import shape_name
 
 MAX_RANK = 32  # lists nested deeper are refused
 
@@ -66,7 +67,7 @@ def signature_name(document: dict[str, Any]) -> str:
             f"JSON Value: {show(document)} not formatted correctly. 'signature_name' key must be a string "
             f"value."
         )
-    return name
+    return name.encode("utf-8", "replace").decode()  # half a surrogate pair is no text
 
 
 def read_inputs(document: dict[str, Any], inputs: Inputs) -> tuple[dict[str, np.ndarray], bool]:
@@ -157,7 +158,7 @@ def _add_instance(
         size, expected_size = len(values[name]) - before, int(np.prod(expected))
         if size != expected_size:
             raise invalid_argument(f"Expecting tensor size: {expected_size} but got: {size}")
-        raise invalid_argument(f"Expecting shape {_shown(expected)} but got: {_shown(shape)}")
+        raise invalid_argument(f"Expecting shape {shape_name(expected)} but got: {shape_name(shape)}")
 
 
 def _from_columns(columns: Any, inputs: Inputs) -> dict[str, np.ndarray]:
@@ -223,10 +224,6 @@ def _array(flat: list[Any], shape: tuple[int, ...], dtype: int) -> np.ndarray:
     except OverflowError as error:  # the narrow integers are read as int32
         raise invalid_argument(f"{error}") from error
     return array.reshape(shape)
-
-
-def _shown(shape: tuple[int, ...]) -> str:
-    return "[" + ",".join(map(str, shape)) + "]"
 
 
 def write_outputs(outputs: Mapping[str, np.ndarray], by_row: bool) -> bytes:
