@@ -44,7 +44,9 @@ class GraphSession:
 
     def close(self) -> None:
         """Frees the model's memory. No call may be running."""
-        self._session.close()
+        # close() alone leaves the variables until the session is collected, which its graph's cycles put off
+        self._session.__del__()
+        self._outputs.clear()
 
     def run(
         self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout: float | None = None

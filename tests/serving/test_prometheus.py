@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from serving.prometheus import Counter, Histogram, exponential, page
 
 
@@ -36,4 +38,4 @@ def test_what_was_never_counted_is_not_there() -> None:
 
 
 def test_bounds_grow_by_a_factor() -> None:
-    assert exponential(10, 1.8, 3) == [10, 18, 32.4]
+    assert exponential(10, 1.8, 3) == pytest.approx([10, 18, 32.4])

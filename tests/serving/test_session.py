@@ -121,7 +121,7 @@ def test_a_signature_s_default_stands_in_for_an_input(odd: SavedModel) -> None:
     signature.inputs["y"].CopyFrom(signature.inputs["x"])
     signature.inputs["y"].name = "echo_float64_x:0"
     signature.inputs["y"].dtype = types_pb2.DT_DOUBLE
-    signature.outputs["y"].name = "echo_float64_x:0"
+    signature.outputs["y"].CopyFrom(odd.signatures["echo_float64"].outputs["x"])
     signature.defaults["y"].CopyFrom(tf.make_tensor_proto([[0.5, 1.5]], tf.float64))
     try:
         answer = odd.predict("echo_int64", {"x": np.array([[1, 2]])})
