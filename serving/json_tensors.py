@@ -21,6 +21,7 @@ from serving.status import StatusError, invalid_argument
 from serving.tensors import shape_name
 
 MAX_RANK = 32  # lists nested deeper are refused
+MAX_VALUES = 8_000_000  # a request with more is refused: an empty list is two bytes of JSON and sixty in memory
 
 Inputs = Mapping[str, meta_graph_pb2.TensorInfo]
 
@@ -39,8 +40,10 @@ def parse(body: bytes) -> dict[str, Any]:
     """The request's top-level JSON object.
 
     Raises:
-        StatusError: INVALID_ARGUMENT where `body` is not one JSON object in UTF-8, or nests too deeply.
+        StatusError: INVALID_ARGUMENT where `body` is not one JSON object in UTF-8, nests too deeply, or holds too much.
     """
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise invalid_argument(f"JSON Parse error: More than {MAX_VALUES} values.")
     if not body.strip():
         raise invalid_argument("JSON Parse error: The document is empty")
     try:
