@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
 MAX_BYTES = 1 << 28  # a proto of a few bytes may announce any shape: its values are repeated to fill it
+_STRING_BYTES = 32  # an empty string: a pointer here, 24 bytes in TensorFlow
 
 _VALUE_FIELD = {
     types_pb2.DT_FLOAT: "float_val",
@@ -55,7 +56,7 @@ def from_proto(proto: tensor_pb2.TensorProto, max_bytes: int = MAX_BYTES) -> np.
         raise ValueError(f"the shape {shape} is not fully known")
     size = math.prod(shape)
     dtype = _numpy_type(proto.dtype)
-    if size * dtype.itemsize > max_bytes:
+    if size * (_STRING_BYTES if dtype == object else dtype.itemsize) > max_bytes:
         raise ValueError(f"the shape {shape} takes more than {max_bytes} bytes")
     if proto.tensor_content or proto.dtype not in _VALUE_FIELD:
         return _from_rare(proto)
