@@ -56,7 +56,7 @@ def from_proto(proto: tensor_pb2.TensorProto, max_bytes: int = MAX_BYTES) -> np.
         raise ValueError(f"the shape {shape} is not fully known")
     size = math.prod(shape)
     dtype = _numpy_type(proto.dtype)
-    if size * (_STRING_BYTES if dtype == object else dtype.itemsize) > max_bytes:
+    if size * (_STRING_BYTES if dtype.hasobject else dtype.itemsize) > max_bytes:
         raise ValueError(f"the shape {shape} takes more than {max_bytes} bytes")
     if proto.tensor_content or proto.dtype not in _VALUE_FIELD:
         return _from_rare(proto)
