@@ -7,8 +7,10 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 
 from antiphon import processes
+from serving import flags
 
 STAGES = {
     "ingest": "read raw logs into checked tables",
@@ -58,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
             stage.add_argument("--cluster", metavar="ps=N,workers=N", help=cluster)
 
     serve = "serve the exported model over gRPC and REST as TensorFlow Serving does, until stopped"
-    _command(commands, "serve", serve)
+    flags.add(_command(commands, "serve", serve))
 
     llm = "serve the language model that trains with the recommender, until stopped"
     _command(commands, "llm", llm)
@@ -165,7 +167,7 @@ def _dispatch(options: argparse.Namespace) -> int:
     if options.command == "serve":
         from antiphon import serve
 
-        return serve.run(config)
+        return serve.run(replace(config, serve=flags.applied(options, config.serve)))
     if options.command == "llm":
         from antiphon import llm
 

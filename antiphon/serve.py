@@ -29,14 +29,24 @@ class Addresses:
 def run(config: Config) -> int:
     """Serve the exported model under its variant's name, and every later version of it, until stopped.
 
+    With `serve.model_config_file` the models that file names are served instead.
+
     Raises:
-        ValueError: nothing has been exported.
+        ValueError: nothing has been exported, or a file that the config names is not what it should be.
+        RuntimeError: the server refuses to start, as TF Serving would: a label of a version that is not loaded.
     """
-    chosen = work.chosen(config)
+    models = {}
+    if not config.serve.model_config_file:
+        chosen = work.chosen(config)
+        models = {chosen["variant"]: config.folder / "export" / chosen["variant"]}
 
     from serving import server
+    from serving.status import StatusError
 
-    server.run({chosen["variant"]: config.folder / "export" / chosen["variant"]}, config.serve)
+    try:
+        server.run(models, config.serve)
+    except StatusError as error:
+        raise RuntimeError(f"Failed to start server. Error: {error}") from error
     return 0
 
 

@@ -7,24 +7,100 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ServeConfig:
+    """Where it listens, what it allows, and TF Serving's settings. `serving.flags` gives each its flag."""
+
     host: str = "127.0.0.1"
     grpc_port: int = 8500  # 0 takes any free port
     rest_port: int = 8501  # 0 takes any free port
+    grpc_socket_path: str = ""  # a Unix socket that answers gRPC too; "": none
+    ssl_config_file: str = ""  # an SSLConfig: gRPC over TLS
     poll_seconds: float = (
         1.0  # how often the model's folder is searched for new versions; 0: only at the start
     )
     threads: int = 16  # requests worked on at once, for each of gRPC and REST
-    max_request_bytes: int = 64 * 1024 * 1024  # a larger request is refused
+    grpc_threads: int | None = None  # None: `threads`
+    rest_threads: int | None = None  # None: `threads`
     drain_seconds: float = 10.0  # how long requests under way may take to end once the server is told to stop
+    # Limits
+    max_request_bytes: int = 64 * 1024 * 1024  # a larger request is refused
+    max_tensor_bytes: int = 256 * 1024 * 1024  # a request's tensor that would take more memory is refused
+    max_requests: int = 1024  # held at once, running or waiting, for each of gRPC and REST; more are refused
+    rest_timeout_ms: int = 30_000  # a REST request's time; 0: no limit. Over gRPC the client's deadline holds
+    # Models
+    model_config_file: str = ""  # a ModelServerConfig: its models in place of the one given
+    model_config_poll_seconds: float = 0.0  # how often that file is read again; 0: only at the start
+    allow_version_labels_for_unavailable_models: bool = False
+    saved_model_tags: str = "serve"  # which graph of a SavedModel, comma-separated
+    enable_model_warmup: bool = True
+    num_request_iterations_for_warmup: int = 0  # how often each warmup request is replayed; 0: once
+    enable_signature_method_name_check: bool = False
+    # Batching
+    enable_batching: bool = False
+    batching_parameters_file: str = ""  # a BatchingParameters
+    enable_per_model_batching_parameters: bool = False  # from batching_params.pbtxt beside the SavedModel
+    # Monitoring and protocol
+    monitoring_config_file: str = ""  # a MonitoringConfig; "": metrics under TF Serving's usual path
+    rest_cors: bool = False  # let pages of any origin call the REST API
+    grpc_channel_arguments: str = ""  # "key=value,key=value" for the gRPC server
+    # TensorFlow's threads and memory; 0: chosen by TensorFlow
+    tensorflow_session_config_file: str = ""  # a ConfigProto
+    tensorflow_session_parallelism: int = 0
+    tensorflow_intra_op_parallelism: int = 0
+    tensorflow_inter_op_parallelism: int = 0
+    per_process_gpu_memory_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         for field in ("grpc_port", "rest_port"):
             port = getattr(self, field)
             if not 0 <= port <= 65535:
                 raise ValueError(f"serve.{field} must lie in 0..65535, got {port}")
-        for field in ("poll_seconds", "drain_seconds"):
+        for field in (
+            "poll_seconds",
+            "drain_seconds",
+            "rest_timeout_ms",
+            "model_config_poll_seconds",
+            "num_request_iterations_for_warmup",
+            "tensorflow_session_parallelism",
+            "tensorflow_intra_op_parallelism",
+            "tensorflow_inter_op_parallelism",
+        ):
             if getattr(self, field) < 0:
                 raise ValueError(f"serve.{field} must not be negative, got {getattr(self, field)}")
-        for field in ("threads", "max_request_bytes"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"serve.{field} must be at least 1, got {getattr(self, field)}")
+        for field in (
+            "threads",
+            "grpc_threads",
+            "rest_threads",
+            "max_request_bytes",
+            "max_tensor_bytes",
+            "max_requests",
+        ):
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise ValueError(f"serve.{field} must be at least 1, got {value}")
+        if not 0 <= self.per_process_gpu_memory_fraction <= 1:
+            raise ValueError(
+                "serve.per_process_gpu_memory_fraction must lie in 0..1, got "
+                f"{self.per_process_gpu_memory_fraction}"
+            )
+        if not self.saved_model_tags:
+            raise ValueError("serve.saved_model_tags must name at least one tag, got ''")
+        if self.batching_parameters_file and not self.enable_batching:
+            raise ValueError(
+                "server_options.batching_parameters_file is set without setting "
+                "server_options.enable_batching to true."
+            )
+        self.channel_arguments()
+
+    def channel_arguments(self) -> list[tuple[str, int | str]]:
+        """`grpc_channel_arguments` as gRPC takes them: whole numbers as numbers, the rest as text.
+
+        Raises:
+            ValueError: one of them is no "key=value".
+        """
+        arguments: list[tuple[str, int | str]] = []
+        for argument in filter(None, self.grpc_channel_arguments.split(",")):
+            key, equals, value = argument.partition("=")
+            if not key or not equals:
+                raise ValueError(f"serve.grpc_channel_arguments must be key=value pairs, got {argument!r}")
+            arguments.append((key, int(value) if value.lstrip("-").isdecimal() else value))
+        return arguments

@@ -1,54 +1,35 @@
-"""TF Serving's gRPC services over a registry of models.
-
-`PredictionService` answers Predict and GetModelMetadata, `ModelService` GetModelStatus and
-HandleReloadConfigRequest; every other method of theirs answers UNIMPLEMENTED.
-"""
+"""TF Serving's gRPC services: PredictionService over `Inference`, ModelService over a registry of models."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import grpc
 from tensorflow.core.protobuf import error_codes_pb2
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
-from serving import model_config, tensors
+from serving import model_config
+from serving.inference import Inference
 from serving.metrics import Metrics
-from serving.predict import DEFAULT_SIGNATURE
 from serving.registry import ModelRegistry
 from serving.status import StatusError, invalid_argument
 
+log = logging.getLogger(__name__)
+
 SIGNATURE_DEF = "signature_def"
-
-
-def predict(registry: ModelRegistry, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-    """Runs one signature; the response names the version and the signature that answered.
-
-    Raises:
-        StatusError: as `ModelRegistry.acquire` and `SavedModel.predict`.
-    """
-    if not request.HasField("model_spec"):
-        raise invalid_argument("Missing ModelSpec")
-    spec = request.model_spec
-    name = spec.signature_name or DEFAULT_SIGNATURE
-    with registry.acquire(spec) as (version, model):
-        arrays = model.predict_protos(name, request.inputs, request.output_filter)
-        outputs = model.signatures[name].outputs
-    response = predict_pb2.PredictResponse()
-    response.model_spec.name = spec.name
-    response.model_spec.version.value = version
-    response.model_spec.signature_name = name
-    for alias, array in arrays.items():
-        tensors.to_proto(array, outputs[alias].dtype, response.outputs[alias])
-    return response
+_NO_DEADLINE = 1e9  # seconds; gRPC says infinity, or a number of centuries
 
 
 def get_model_metadata(
@@ -92,46 +73,65 @@ def get_model_status(
 def reload_config(
     registry: ModelRegistry, request: model_management_pb2.ReloadConfigRequest
 ) -> model_management_pb2.ReloadConfigResponse:
-    """Serves exactly the models of the request's config."""
+    """Serves exactly the models of the request's config.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT for a config this server cannot serve, and as `ModelRegistry.reload`.
+    """
+    if request.config.WhichOneof("config") != "model_config_list":
+        raise invalid_argument(
+            "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
+            "supported"
+        )
     try:
         configs = model_config.from_proto(request.config)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         raise invalid_argument(str(error)) from error
-    registry.apply(configs)
+    registry.reload(configs)
     response = model_management_pb2.ReloadConfigResponse()
     response.status.error_code = error_codes_pb2.OK
     return response
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, registry: ModelRegistry, metrics: Metrics):
+    def __init__(self, registry: ModelRegistry, inference: Inference, metrics: Metrics):
         self._registry = registry
+        self._inference = inference
         self._metrics = metrics
 
     def Predict(
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
-        def observed(
-            registry: ModelRegistry, request: predict_pb2.PredictRequest
-        ) -> predict_pb2.PredictResponse:
-            with self._metrics.observe(registry.served(request.model_spec.name), "Predict", "GRPC"):
-                return predict(registry, request)
+        return self._ask(self._inference.predict, "Predict", request, context)
 
-        return _answer(observed, self._registry, request, context)
+    def Classify(
+        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
+    ) -> classification_pb2.ClassificationResponse:
+        return self._ask(self._inference.classify, "Classify", request, context)
+
+    def Regress(
+        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
+    ) -> regression_pb2.RegressionResponse:
+        return self._ask(self._inference.regress, "Regress", request, context)
+
+    def MultiInference(
+        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
+    ) -> inference_pb2.MultiInferenceResponse:
+        return _answer(context, lambda: self._inference.multi_inference(request, _time_left(context)))
 
     def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        return _answer(get_model_metadata, self._registry, request, context)
+        return _answer(context, lambda: get_model_metadata(self._registry, request))
 
-    def Classify(self, request: Any, context: grpc.ServicerContext) -> None:
-        _refuse("Classify", context)
+    def _ask(
+        self, function: Callable[..., Any], api: str, request: Any, context: grpc.ServicerContext
+    ) -> Any:
+        def counted() -> Any:
+            with self._metrics.observe(self._registry.served(request.model_spec.name), api, "GRPC"):
+                return function(request, _time_left(context))
 
-    def Regress(self, request: Any, context: grpc.ServicerContext) -> None:
-        _refuse("Regress", context)
-
-    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> None:
-        _refuse("MultiInference", context)
+        return _answer(context, counted)
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -141,25 +141,30 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def GetModelStatus(
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        return _answer(get_model_status, self._registry, request, context)
+        return _answer(context, lambda: get_model_status(self._registry, request))
 
     def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
-        return _answer(reload_config, self._registry, request, context)
+        return _answer(context, lambda: reload_config(self._registry, request))
 
 
-def _answer(
-    function: Callable[[ModelRegistry, Any], Any],
-    registry: ModelRegistry,
-    request: Any,
-    context: grpc.ServicerContext,
-) -> Any:
+def _time_left(context: grpc.ServicerContext) -> float | None:
+    """Seconds until the client's deadline; None where it set none."""
+    left = context.time_remaining()
+    if left is None or left > _NO_DEADLINE:
+        return None
+    if left <= 0:  # it waited for a thread that long: nobody reads the answer
+        raise StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+    return left
+
+
+def _answer(context: grpc.ServicerContext, function: Callable[[], Any]) -> Any:
     try:
-        return function(registry, request)
+        return function()
     except StatusError as error:
-        context.abort(error.code, error.message)
-
-
-def _refuse(method: str, context: grpc.ServicerContext) -> None:
-    context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method} is not supported by this server")
+        code, message = error.code, error.message
+    except Exception as error:
+        log.exception("a request failed")
+        code, message = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
+    context.abort(code, message)

@@ -18,8 +18,10 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.json_values import encoded, is_base64, reader, show
 from serving.status import StatusError, invalid_argument
+from serving.tensors import shape_name
 
 MAX_RANK = 32  # lists nested deeper are refused
+MAX_VALUES = 8_000_000  # a request with more is refused: an empty list is two bytes of JSON and sixty in memory
 
 Inputs = Mapping[str, meta_graph_pb2.TensorInfo]
 
@@ -38,8 +40,10 @@ def parse(body: bytes) -> dict[str, Any]:
     """The request's top-level JSON object.
 
     Raises:
-        StatusError: INVALID_ARGUMENT where `body` is not one JSON object in UTF-8, or nests too deeply.
+        StatusError: INVALID_ARGUMENT where `body` is not one JSON object in UTF-8, nests too deeply, or holds too much.
     """
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise invalid_argument(f"JSON Parse error: More than {MAX_VALUES} values.")
     if not body.strip():
         raise invalid_argument("JSON Parse error: The document is empty")
     try:
@@ -66,7 +70,7 @@ def signature_name(document: dict[str, Any]) -> str:
             f"JSON Value: {show(document)} not formatted correctly. 'signature_name' key must be a string "
             f"value."
         )
-    return name
+    return name.encode("utf-8", "replace").decode()  # half a surrogate pair is no text
 
 
 def read_inputs(document: dict[str, Any], inputs: Inputs) -> tuple[dict[str, np.ndarray], bool]:
@@ -157,7 +161,7 @@ def _add_instance(
         size, expected_size = len(values[name]) - before, int(np.prod(expected))
         if size != expected_size:
             raise invalid_argument(f"Expecting tensor size: {expected_size} but got: {size}")
-        raise invalid_argument(f"Expecting shape {_shown(expected)} but got: {_shown(shape)}")
+        raise invalid_argument(f"Expecting shape {shape_name(expected)} but got: {shape_name(shape)}")
 
 
 def _from_columns(columns: Any, inputs: Inputs) -> dict[str, np.ndarray]:
@@ -223,10 +227,6 @@ def _array(flat: list[Any], shape: tuple[int, ...], dtype: int) -> np.ndarray:
     except OverflowError as error:  # the narrow integers are read as int32
         raise invalid_argument(f"{error}") from error
     return array.reshape(shape)
-
-
-def _shown(shape: tuple[int, ...]) -> str:
-    return "[" + ",".join(map(str, shape)) + "]"
 
 
 def write_outputs(outputs: Mapping[str, np.ndarray], by_row: bool) -> bytes:

@@ -84,7 +84,7 @@ def _read_decimal(value: Any, dtype: int) -> float:
 
 def _refuse(value: Any, dtype: int) -> Any:
     raise invalid_argument(
-        f"JSON Value: {show(value)} Type: {_json_type(value)} is not of expected type: {type_name(dtype)}"
+        f"JSON Value: {show(value)} Type: {type_of(value)} is not of expected type: {type_name(dtype)}"
     )
 
 
@@ -101,7 +101,8 @@ def show(value: Any) -> str:
     return text
 
 
-def _json_type(value: Any) -> str:
+def type_of(value: Any) -> str:
+    """The name errors give a JSON value's type."""
     if value is None or isinstance(value, bool):
         return {None: "Null", False: "False", True: "True"}[value]
     return {dict: "Object", list: "Array", str: "String"}.get(type(value), "Number")

@@ -1,39 +1,57 @@
-"""The request counters TF Serving exports to Prometheus, under its names."""
+"""What the server counts, under the names TF Serving exports to Prometheus."""
 
 from __future__ import annotations
 
-import bisect
-import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import grpc
 
+from serving.prometheus import Counter, Histogram, exponential, page
 from serving.status import StatusError
 
 PATH = "/monitoring/prometheus/metrics"
-_COUNT = ":tensorflow:serving:request_count"
-_LATENCY = ":tensorflow:serving:request_latency"
-_BOUNDS = [10 * 1.8**power for power in range(33)]  # microseconds, up to about 25 minutes
+_MICROSECONDS = exponential(10, 1.8, 33)  # up to about 25 minutes
+_SIZES = exponential(1, 2, 15)
 
 
 class Metrics:
-    """Requests by model and status, and their latency in microseconds by model, API and entry point."""
+    """Requests by model and status, and their latency in microseconds by model, API and entry point; and the rest.
+
+    Label values are the model's name where it is served, "" where it is not: each name a client makes up would be a
+    series of its own.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: dict[tuple[str, str], int] = defaultdict(int)
-        self._buckets: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0] * (len(_BOUNDS) + 1))
-        self._sums: dict[tuple[str, str, str], float] = defaultdict(float)
+        self.request_count = Counter("/tensorflow/serving/request_count", ["model_name", "status"])
+        self.request_latency = Histogram(
+            "/tensorflow/serving/request_latency", ["model_name", "API", "entrypoint"], _MICROSECONDS
+        )
+        self.runtime_latency = Histogram(
+            "/tensorflow/serving/runtime_latency", ["model_name", "API", "runtime"], _MICROSECONDS
+        )
+        self.example_counts = Histogram("/tensorflow/serving/request_example_counts", ["model"], _SIZES)
+        self.example_count_total = Counter("/tensorflow/serving/request_example_count_total", ["model"])
+        self.warmup_latency = Histogram(
+            "/tensorflow/serving/model_warmup_latency", ["model_path", "status"], _MICROSECONDS
+        )
+        self.load_attempt_count = Counter("/tensorflow/cc/saved_model/load_attempt_count", ["model_path", "status"])
+        self.load_latency = Counter("/tensorflow/cc/saved_model/load_latency", ["model_path"])
+        self.queuing_latency = Histogram(
+            "/tensorflow/serving/batching_session/queuing_latency",
+            ["thread_pool_name"],
+            exponential(100, 1.2, 52),
+        )
+        self.wrapped_run_count = Counter("/tensorflow/serving/batching_session/wrapped_run_count", [])
+        self.input_batch_size = Histogram("/tensorflow/serving/batching_session/input_batch_size", [], _SIZES)
+        self.processed_batch_size = Histogram(
+            "/tensorflow/serving/batching_session/processed_batch_size", [], _SIZES
+        )
 
     @contextmanager
     def observe(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Counts what runs inside as one request to `model`, failed where it raises.
-
-        Pass "" for a model that is not served: each name a client makes up would be a series of its own.
-        """
+        """Counts what runs inside as one request to `model`, failed where it raises."""
         code = grpc.StatusCode.OK
         start = time.perf_counter()
         try:
@@ -45,38 +63,15 @@ class Metrics:
             code = grpc.StatusCode.INTERNAL
             raise
         finally:
-            self._add(model, api, entrypoint, code, (time.perf_counter() - start) * 1e6)
-
-    def _add(self, model: str, api: str, entrypoint: str, code: grpc.StatusCode, microseconds: float) -> None:
-        key = (model, api, entrypoint)
-        with self._lock:
-            self._counts[model, code.name] += 1
+            self.request_count.add((model, code.name))
             if code is grpc.StatusCode.OK:
-                self._buckets[key][bisect.bisect_right(_BOUNDS, microseconds)] += 1
-                self._sums[key] += microseconds
+                self.request_latency.observe((model, api, entrypoint), (time.perf_counter() - start) * 1e6)
+
+    def examples(self, model: str, count: int) -> None:
+        """Counts the examples of one request."""
+        self.example_counts.observe((model,), count)
+        self.example_count_total.add((model,), count)
 
     def page(self) -> str:
         """Everything counted so far in Prometheus's text format."""
-        with self._lock:
-            counts = dict(self._counts)
-            buckets = {key: list(value) for key, value in self._buckets.items()}
-            sums = dict(self._sums)
-        lines = [f"# TYPE {_COUNT} counter"]
-        lines += [
-            f'{_COUNT}{{model_name="{_escape(model)}",status="{status}"}} {count}'
-            for (model, status), count in sorted(counts.items())
-        ]
-        lines.append(f"# TYPE {_LATENCY} histogram")
-        for (model, api, entrypoint), row in sorted(buckets.items()):
-            labels = f'model_name="{_escape(model)}",API="{api}",entrypoint="{entrypoint}"'
-            total = 0
-            for bound, count in zip([*(f"{bound:g}" for bound in _BOUNDS), "+Inf"], row, strict=True):
-                total += count
-                lines.append(f'{_LATENCY}_bucket{{{labels},le="{bound}"}} {total}')
-            lines.append(f"{_LATENCY}_sum{{{labels}}} {sums[model, api, entrypoint]:g}")
-            lines.append(f"{_LATENCY}_count{{{labels}}} {total}")
-        return "\n".join(lines) + "\n"
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return page(vars(self).values())

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from google.protobuf import text_format
 from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
 
+from serving import text_config
 from serving.version_policy import All, Latest, Specific, VersionPolicy
 
 
@@ -41,34 +41,49 @@ def read(path: Path) -> list[ModelConfig]:
         ValueError: the file is not a `ModelServerConfig` in text form, or names a model this server cannot
         serve. FileNotFoundError: the file or a model's base_path does not exist.
     """
-    message = model_server_config_pb2.ModelServerConfig()
-    try:
-        text_format.Parse(path.read_text(), message)
-    except text_format.ParseError as error:
-        raise ValueError(f"{path}: not a ModelServerConfig: {error}") from error
-    return from_proto(message)
+    return from_proto(text_config.read(path, model_server_config_pb2.ModelServerConfig))
 
 
 def from_proto(message: model_server_config_pb2.ModelServerConfig) -> list[ModelConfig]:
     """The models of a `ModelServerConfig`; ValueError or FileNotFoundError as `read`."""
     if message.WhichOneof("config") != "model_config_list":
         raise ValueError("the model config must hold a model_config_list")
-    configs = [_model(model) for model in message.model_config_list.config]
-    names = [config.name for config in configs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"the model config lists {name!r} more than once")
-    return configs
+    names: set[str] = set()
+    for model in message.model_config_list.config:
+        if model.name in names:
+            raise ValueError(f"Illegal to list model {model.name} multiple times in config list")
+        names.add(model.name)
+    return [_model(model) for model in message.model_config_list.config]
 
 
 def _model(model: model_server_config_pb2.ModelConfig) -> ModelConfig:
-    if model.model_platform not in ("", "tensorflow"):
+    if (platform := _platform(model)) != "tensorflow":
+        raise ValueError(f"Model {model.name} requests unsupported platform {platform}")
+    if not model.base_path.startswith("/"):
         raise ValueError(
-            f"model {model.name}: model_platform must be 'tensorflow', got {model.model_platform!r}"
+            f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
         )
     return ModelConfig(
         model.name, Path(model.base_path), _policy(model.model_version_policy), dict(model.version_labels)
     )
+
+
+def _platform(model: model_server_config_pb2.ModelConfig) -> str:
+    if model.model_type:  # deprecated, but still read
+        if model.model_platform:
+            raise ValueError(
+                "Illegal setting both ModelServerConfig::model_type (deprecated) and "
+                "ModelServerConfig::model_platform."
+            )
+        if model.model_type != model_server_config_pb2.TENSORFLOW:
+            raise ValueError(f"ModelServerConfig::model_type choice {model.model_type} not supported.")
+        return "tensorflow"
+    if not model.model_platform:
+        raise ValueError(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+            "ModelServerConfig::model_platform."
+        )
+    return model.model_platform
 
 
 def _policy(

@@ -1,24 +1,23 @@
-"""One SavedModel in memory, and its signatures run with their inputs checked.
-
-A session on the SavedModel's graph, as in TF Serving: the graph is optimised as a whole, and a call costs
-less than one of the Python functions `tf.saved_model.load` gives back.
-"""
+"""One SavedModel in memory, and its signatures run with their inputs checked."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving import status, tensors
+from serving.batching_session import BatchingSession
+from serving.runtime import Runtime
+from serving.session import GraphSession
 
 DEFAULT_SIGNATURE = "serving_default"
+_METHODS = ("tensorflow/serving/predict", "tensorflow/serving/classify", "tensorflow/serving/regress")
 
 
 class SavedModel:
@@ -26,109 +25,120 @@ class SavedModel:
 
     Attributes:
         folder: where it was loaded from.
+        runtime: how it is run.
         signatures: name → `SignatureDef`.
 
     Raises:
-        StatusError: the folder does not hold a SavedModel with the tag `serve` that TensorFlow can restore.
+        StatusError: the folder does not hold a SavedModel with the runtime's tags that TensorFlow can restore, or its
+            own batching parameters cannot be read.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, runtime: Runtime | None = None):
         self.folder = Path(folder)
-        graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph)
-        try:
-            with graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.load(self._session, ["serve"], str(folder))
-        except Exception as error:
-            self._session.close()
-            raise _load_error(error, self.folder) from error
-        self.signatures: dict[str, meta_graph_pb2.SignatureDef] = dict(meta_graph.signature_def)
-        self._callable = functools.lru_cache(maxsize=64)(self._make_callable)
+        self.runtime = runtime or Runtime()
+        self._session = GraphSession(self.folder, self.runtime.tags, self.runtime.session)
+        self.signatures = self._session.signatures
+        self._batching: BatchingSession | None = None
+        if self.runtime.batching is not None:
+            try:
+                self._batching = self.runtime.batching.wrap(self.folder, self._session.run, self.runtime.metrics)
+            except (ValueError, OSError) as error:
+                self._session.close()
+                raise status.invalid_argument(str(error)) from error
 
     def close(self) -> None:
         """Frees the model's memory. No request may be running."""
-        self._callable.cache_clear()
+        if self._batching is not None:
+            self._batching.close()
         self._session.close()
 
+    def run(
+        self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout: float | None = None
+    ) -> list[np.ndarray]:
+        """The tensors named `fetches`, with `feeds` (tensor name → array) fed, in a batch where batching is on.
+
+        Raises:
+            StatusError: as `GraphSession.run` and `BatchingSession.run`.
+        """
+        return (self._batching or self._session).run(feeds, fetches, timeout)
+
     def signature(self, name: str) -> meta_graph_pb2.SignatureDef:
+        """The signature `name`, to predict with."""
         signature = self.signatures.get(name)
         if signature is None:
             raise status.StatusError(
                 grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
             )
+        if self.runtime.check_method_names and signature.method_name not in _METHODS:
+            raise status.StatusError(
+                grpc.StatusCode.INTERNAL,
+                f"Expected prediction signature method_name to be one of {{{', '.join(_METHODS)}}}. Was: "
+                f"{signature.method_name}",
+            )
         return signature
 
     def predict_protos(
-        self, name: str, inputs: Mapping[str, tensor_pb2.TensorProto], output_filter: Iterable[str] = ()
+        self,
+        name: str,
+        inputs: Mapping[str, tensor_pb2.TensorProto],
+        output_filter: Iterable[str] = (),
+        timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
         """`predict` on tensors as they come over gRPC."""
-        arrays = {}
-        for alias, proto in inputs.items():
-            try:
-                arrays[alias] = tensors.from_proto(proto)
-            except (ValueError, OverflowError) as error:
-                raise status.invalid_argument(f"tensor parsing error: {alias}") from error
-        return self.predict(name, arrays, output_filter)
+        return self.predict(
+            name, {alias: self._parsed(alias, proto) for alias, proto in inputs.items()}, output_filter, timeout
+        )
 
     def predict(
-        self, name: str, inputs: Mapping[str, np.ndarray], output_filter: Iterable[str] = ()
+        self,
+        name: str,
+        inputs: Mapping[str, np.ndarray],
+        output_filter: Iterable[str] = (),
+        timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
         """Runs the signature `name`.
 
         Args:
-            inputs: one array for each input of the signature; strings as object arrays of bytes.
+            inputs: one array for each input of the signature that has no default; strings as object arrays of bytes.
             output_filter: the outputs to compute; none means all.
+            timeout: seconds it may take; None: no limit.
 
         Raises:
             StatusError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for inputs or outputs
-            the
-                signature does not have, wrong types or shapes, and whatever the model's operations raise.
+                the signature does not have, wrong types or shapes, and what `run` raises.
         """
         signature = self.signature(name)
         _check_names(signature, set(inputs))
-        for alias, array in inputs.items():
+        feeds = {}
+        for alias, info in sorted(signature.inputs.items()):
+            array = inputs[alias] if alias in inputs else self._parsed(alias, signature.defaults[alias])
             _check_type(signature, alias, tf.as_dtype(array.dtype).as_datatype_enum)
-            _check_shape(alias, array.shape, signature.inputs[alias].tensor_shape)
+            _check_shape(alias, array.shape, info.tensor_shape)
+            feeds[info.name] = array
         outputs = _chosen_outputs(signature, list(output_filter))
-        arguments = [inputs[alias] for alias in sorted(signature.inputs)]
-        try:
-            values = self._callable(name, outputs)(*arguments)
-        except tf.errors.OpError as error:
-            raise status.from_number(error.error_code, error.message) from error
+        values = self.run(feeds, [signature.outputs[alias].name for alias in outputs], timeout)
         return dict(zip(outputs, values, strict=True))
 
-    def _make_callable(self, name: str, outputs: tuple[str, ...]) -> Callable[..., list[np.ndarray]]:
-        signature = self.signatures[name]
-        options = config_pb2.CallableOptions(
-            feed=[signature.inputs[alias].name for alias in sorted(signature.inputs)],
-            fetch=[signature.outputs[alias].name for alias in outputs],
-        )
-        return self._session._make_callable_from_options(options)
-
-
-def _load_error(error: Exception, folder: Path) -> status.StatusError:
-    if isinstance(error, tf.errors.OpError):
-        return status.from_number(error.error_code, f"{folder}: {error.message}")
-    if isinstance(error, OSError):
-        return status.not_found(f"{folder}: {error}")
-    return status.invalid_argument(f"{folder}: {error}")
+    def _parsed(self, alias: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
+        try:
+            return tensors.from_proto(proto, self.runtime.max_tensor_bytes)
+        except (ValueError, OverflowError) as error:
+            raise status.invalid_argument(f"tensor parsing error: {alias}") from error
 
 
 def _check_names(signature: meta_graph_pb2.SignatureDef, sent: set[str]) -> None:
-    expected = set(signature.inputs)
-    if len(sent) != len(expected):
+    expected, defaults = set(signature.inputs), set(signature.defaults)
+    if len(sent) > len(expected) or (len(sent) < len(expected) and not defaults):
         raise status.invalid_argument(
             f"input size does not match signature: {len(sent)}!={len(expected)} len({{{_join(sent)}}}) != "
             f"len({{{_join(expected)}}}). Sent extra: {{{_join(sent - expected)}}}. "
             f"Missing but required: {{{_join(expected - sent)}}}."
         )
-    for alias in sorted(expected - sent):
+    for alias in sorted(expected - sent - defaults):
         raise status.invalid_argument(
             f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in "
-            f"request and no "
-            f"default value provided. Inputs expected to be in the request {{{_join(sent)}}}, or default "
-            f"input "
-            "alias set: "
+            f"request and no default value provided. Inputs expected to be in the request {{{_join(sent)}}}, or "
+            f"default input alias set: {_join(defaults)}"
         )
 
 
@@ -138,8 +148,7 @@ def _check_type(signature: meta_graph_pb2.SignatureDef, alias: str, dtype: int) 
         feeds = sorted(info.name for info in signature.inputs.values())
         raise status.invalid_argument(
             f"Expects arg[{feeds.index(signature.inputs[alias].name)}] to be {tensors.type_name(expected)} "
-            f"but "
-            f"{tensors.type_name(dtype)} is provided"
+            f"but {tensors.type_name(dtype)} is provided"
         )
 
 

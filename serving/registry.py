@@ -6,38 +6,98 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import grpc
 from tensorflow_serving.apis import model_pb2
 
 from serving.model_config import ModelConfig
 from serving.predict import SavedModel
-from serving.status import invalid_argument, not_found
+from serving.runtime import Runtime
+from serving.status import StatusError, invalid_argument, not_found
 from serving.versions import ModelVersions, VersionStatus
 
 
 class ModelRegistry:
-    """The models of `configs`; each is loaded at once and then watched for new versions."""
+    """The models of `configs`; each is loaded at once and then watched for new versions.
 
-    def __init__(self, configs: Sequence[ModelConfig], poll_seconds: float):
+    Args:
+        allow_unavailable_labels: whether a label that is new may name a version that is not loaded. As in TF Serving,
+            without it a config's labels can only come once their versions serve.
+
+    Raises:
+        StatusError: as `apply`.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[ModelConfig],
+        poll_seconds: float,
+        runtime: Runtime | None = None,
+        allow_unavailable_labels: bool = False,
+    ):
         self._poll_seconds = poll_seconds
+        self._runtime = runtime or Runtime()
+        self._allow_unavailable_labels = allow_unavailable_labels
         self._changing = threading.Lock()
         self._models: dict[str, ModelVersions] = {}
         self.apply(configs)
 
-    def apply(self, configs: Sequence[ModelConfig]) -> None:
-        """Serves exactly these models: new ones are loaded, missing ones unloaded, changed ones changed."""
+    def apply(self, configs: Sequence[ModelConfig]) -> list[str]:
+        """Serves exactly these models: new ones are loaded, missing ones unloaded, changed ones changed.
+
+        Returns:
+            The names of the new ones.
+
+        Raises:
+            StatusError: FAILED_PRECONDITION for a label of a version that is not loaded; nothing is changed.
+        """
         with self._changing:
+            for config in configs:
+                self._check_labels(config)
             models = {config.name: self._prepare(config) for config in configs}
+            new = [name for name in models if name not in self._models]
             gone = [model for model in self._models.values() if model not in models.values()]
             self._models = models
         for model in gone:
             model.stop()
+        return new
+
+    def reload(self, configs: Sequence[ModelConfig]) -> None:
+        """`apply`, and an error where a new model has versions, but none that can be served.
+
+        Raises:
+            StatusError: as `apply`; UNKNOWN with the error of each such version.
+        """
+        failed = [
+            f"{{{{name: {name} version: {status.version}}} due to error: {status.error}}}, "
+            for name in self.apply(configs)
+            for status in self._models[name].statuses()
+            if status.error is not None and not self._models[name].serves
+        ]
+        if failed:
+            raise StatusError(
+                grpc.StatusCode.UNKNOWN, f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}"
+            )
+
+    def _check_labels(self, config: ModelConfig) -> None:
+        model = self._models.get(config.name)
+        known = model.config.labels if model is not None else {}
+        for label, version in config.labels.items():
+            moved = known.get(label, version) != version
+            if self._allow_unavailable_labels and not moved:
+                continue
+            if model is None or not model.is_available(version):
+                raise StatusError(
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    f"Request to assign label to version {version} of model {config.name}, which is not currently "
+                    "available for inference",
+                )
 
     def _prepare(self, config: ModelConfig) -> ModelVersions:
         model = self._models.get(config.name)
         if model is not None and model.config.base_path == config.base_path:
             model.reconfigure(config)
             return model
-        model = ModelVersions(config, self._poll_seconds)
+        model = ModelVersions(config, self._poll_seconds, self._runtime)
         model.poll()
         model.start()
         return model

@@ -1,29 +1,44 @@
-"""TF Serving's REST API over a registry of models: predict, model status, metadata, metrics."""
+"""TF Serving's REST API: predict, classify, regress, model status and metadata, and the page of metrics."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-import grpc
+import numpy as np
 from google.protobuf import json_format
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
+from google.protobuf.message import Message
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    regression_pb2,
+)
 
-from serving import grpc_api, json_tensors, metrics
-from serving.predict import DEFAULT_SIGNATURE
+from serving import grpc_api, json_examples, json_tensors
+from serving.inference import Inference
+from serving.metrics import PATH, Metrics
 from serving.registry import ModelRegistry
 from serving.status import HTTP_STATUS, StatusError, invalid_argument
 
 _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
-_PREDICT = re.compile(
+_INFERENCE = re.compile(
     rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.IGNORECASE | re.ASCII
 )
 _MODEL = re.compile(
     rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<metadata>metadata))?", re.IGNORECASE | re.ASCII
 )
+CORS_HEADERS = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "POST, GET",
+    "access-control-allow-headers": "Content-Type",
+}
 
 
 @dataclass(frozen=True)
@@ -31,35 +46,54 @@ class Response:
     status: int
     content_type: str
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class RestApi:
-    """Answers HTTP requests; knows nothing of sockets."""
+    """Answers HTTP requests; knows nothing of sockets.
 
-    def __init__(self, registry: ModelRegistry, counters: metrics.Metrics):
+    Args:
+        metrics_path: where the page of metrics is; None: nowhere.
+        timeout: seconds a request may take; None: no limit.
+        cors: whether pages of any origin may call.
+    """
+
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        inference: Inference,
+        metrics: Metrics,
+        metrics_path: str | None = PATH,
+        timeout: float | None = None,
+        cors: bool = False,
+    ):
         self._registry = registry
-        self._metrics = counters
+        self._inference = inference
+        self._metrics = metrics
+        self._metrics_path = metrics_path
+        self._timeout = timeout
+        self._headers = CORS_HEADERS if cors else {}
 
     def handle(self, method: str, path: str, body: bytes) -> Response:
         """The response to one request: `path` as sent, without its query."""
-        if path == metrics.PATH:
+        if path == self._metrics_path:
             return Response(200, "text/plain", self._metrics.page().encode())
         if not _API.fullmatch(path):
             return Response(404, "text/html", b"<html><body><h1>Not Found</h1></body></html>")
+        if method == "OPTIONS" and self._headers:
+            return Response(200, "application/json", b"", self._headers)
         try:
-            return Response(200, "application/json", self._api(method, path, body))
+            return Response(200, "application/json", self._api(method, path, body), self._headers)
         except StatusError as error:
-            return error_response(HTTP_STATUS[error.code], error.message)
+            return error_response(HTTP_STATUS[error.code], error.message, self._headers)
 
     def _api(self, method: str, path: str, body: bytes) -> bytes:
-        if method == "POST" and (match := _PREDICT.fullmatch(path)):
-            if match["method"] != "predict":
-                raise StatusError(
-                    grpc.StatusCode.UNIMPLEMENTED, f"{match['method']} is not supported by this server"
-                )
+        if method == "POST" and (match := _INFERENCE.fullmatch(path)):
             spec = _model_spec(match)
-            with self._metrics.observe(self._registry.served(spec.name), "Predict", "REST"):
-                return self._predict(spec, body)
+            api = match["method"].lower()
+            ask = {"predict": self._predict, "classify": self._classify, "regress": self._regress}[api]
+            with self._metrics.observe(self._registry.served(spec.name), api, "REST"):
+                return ask(spec, body)
         if method == "GET" and (match := _MODEL.fullmatch(path)):
             if not match["name"]:
                 raise invalid_argument("Missing model name in request.")
@@ -69,16 +103,31 @@ class RestApi:
 
     def _predict(self, spec: model_pb2.ModelSpec, body: bytes) -> bytes:
         document = json_tensors.parse(body)
-        name = json_tensors.signature_name(document) or DEFAULT_SIGNATURE
-        with self._registry.acquire(spec) as (_, model):
-            if name not in model.signatures:
-                raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
-            signature_inputs = model.signatures[name].inputs
-            if not signature_inputs:
+        spec.signature_name = json_tensors.signature_name(document)
+        by_row = False
+
+        def inputs(signature: meta_graph_pb2.SignatureDef) -> Mapping[str, np.ndarray]:
+            nonlocal by_row
+            if not signature.inputs:
+                name = spec.signature_name or "DEFAULT"
                 raise invalid_argument(f"Failed to get input map for signature: {name}")
-            inputs, by_row = json_tensors.read_inputs(document, signature_inputs)
-            outputs = model.predict(name, inputs)
+            arrays, by_row = json_tensors.read_inputs(document, signature.inputs)
+            return arrays
+
+        outputs = self._inference.predict_arrays(spec, inputs, self._timeout)
         return json_tensors.write_outputs(outputs, by_row)
+
+    def _classify(self, spec: model_pb2.ModelSpec, body: bytes) -> bytes:
+        request = classification_pb2.ClassificationRequest(model_spec=spec)
+        _read_examples(body, request)
+        response = self._inference.classify(request, self._timeout)
+        return json_examples.write_classifications(response.result)
+
+    def _regress(self, spec: model_pb2.ModelSpec, body: bytes) -> bytes:
+        request = regression_pb2.RegressionRequest(model_spec=spec)
+        _read_examples(body, request)
+        response = self._inference.regress(request, self._timeout)
+        return json_examples.write_regressions(response.result)
 
     def _status(self, spec: model_pb2.ModelSpec) -> bytes:
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
@@ -98,24 +147,33 @@ class RestApi:
         ).encode()
 
 
-def error_response(http_status: int, message: str) -> Response:
+def error_response(http_status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """TF Serving's error body, {"error": "…"}."""
     body = json.dumps({"error": message}, indent=4, ensure_ascii=False)
-    return Response(http_status, "application/json", body.encode("utf-8", "replace"))
+    return Response(http_status, "application/json", body.encode("utf-8", "replace"), headers or {})
 
 
 def _model_spec(match: re.Match[str]) -> model_pb2.ModelSpec:
     spec = model_pb2.ModelSpec(name=unquote(match["name"], errors="replace"))
     if match["version"]:
-        if int(match["version"]) >= 2**63:
+        digits = match["version"].lstrip("0")
+        if len(digits) > 19 or int(digits or 0) >= 2**63:
             raise invalid_argument(f"Failed to convert version: {match['version']} to numeric.")
-        spec.version.value = int(match["version"])
+        spec.version.value = int(digits or 0)
     elif match["label"]:
         spec.version_label = unquote(match["label"], errors="replace")
     return spec
 
 
-def _to_json(message: model_pb2.ModelSpec | get_model_status_pb2.GetModelStatusResponse) -> str:
+def _read_examples(
+    body: bytes, request: classification_pb2.ClassificationRequest | regression_pb2.RegressionRequest
+) -> None:
+    document = json_tensors.parse(body)
+    request.model_spec.signature_name = json_tensors.signature_name(document)
+    json_examples.read_input(document, request.input)
+
+
+def _to_json(message: Message) -> str:
     return json_format.MessageToJson(
         message, indent=1, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )

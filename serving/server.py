@@ -6,7 +6,6 @@ python -m serving.server --model_name=sasrec --model_base_path=export/sasrec
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import signal
 import threading
@@ -18,14 +17,17 @@ import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from serving import model_config
+from serving import flags, model_config, runtime, text_config, tls
 from serving.config import ServeConfig
+from serving.config_watch import ModelConfigWatch
 from serving.grpc_api import ModelService, PredictionService
 from serving.http_server import HttpServer
-from serving.metrics import Metrics
+from serving.inference import Inference
+from serving.metrics import PATH
 from serving.model_config import ModelConfig
 from serving.registry import ModelRegistry
 from serving.rest_api import RestApi
+from serving.status import StatusError
 
 log = logging.getLogger(__name__)
 
@@ -38,56 +40,87 @@ class Server:
     one.
 
     Args:
-        models: model name → the folder with its version folders, or full model configs.
+        models: model name → the folder with its version folders, or full model configs. Where `config` names a
+            model_config_file, that file's models are served instead.
+
+    Raises:
+        ValueError: the model_config_file is not one.
+        OSError: it cannot be read.
     """
 
     def __init__(self, models: dict[str, Path] | Sequence[ModelConfig], config: ServeConfig):
-        if isinstance(models, dict):
+        if config.model_config_file:
+            models = model_config.read(Path(config.model_config_file))
+        elif isinstance(models, dict):
             models = [ModelConfig(name, Path(path)) for name, path in models.items()]
         self._models = list(models)
         self._config = config
         self.grpc_port = 0
         self.rest_port = 0
 
+    @property
+    def names(self) -> list[str]:
+        """The models it started with."""
+        return [model.name for model in self._models]
+
     def start(self) -> None:
         """Loads the models, then opens the ports.
 
         Raises:
-            OSError: a port is taken.
+            StatusError: a label names a version that is not loaded.
+            ValueError: a file the config names cannot be read as what it should be.
+            OSError: a port is taken, or a file cannot be read.
         """
         config = self._config
-        metrics = Metrics()
-        self._registry = ModelRegistry(self._models, config.poll_seconds)
+        metrics_path = _metrics_path(config)
+        credentials = tls.credentials(config.ssl_config_file) if config.ssl_config_file else None
+        self._runtime = runtime.from_config(config)
+        metrics = self._runtime.metrics
         try:
-            self._grpc = grpc.server(
-                ThreadPoolExecutor(config.threads, thread_name_prefix="grpc"),
-                options=[
-                    ("grpc.so_reuseport", 0),
-                    ("grpc.max_receive_message_length", config.max_request_bytes),
-                    ("grpc.max_send_message_length", -1),
-                ],
+            self._registry = ModelRegistry(
+                self._models,
+                config.poll_seconds,
+                self._runtime,
+                config.allow_version_labels_for_unavailable_models,
             )
+        except (StatusError, OSError):
+            self._runtime.stop()
+            raise
+        inference = Inference(self._registry, metrics)
+        try:
+            self._grpc = _grpc_server(config)
             prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-                PredictionService(self._registry, metrics), self._grpc
+                PredictionService(self._registry, inference, metrics), self._grpc
             )
             model_service_pb2_grpc.add_ModelServiceServicer_to_server(
                 ModelService(self._registry), self._grpc
             )
-            self.grpc_port = _bind(self._grpc, config)
-            self._http = HttpServer(RestApi(self._registry, metrics), config)
+            self.grpc_port = _bind(self._grpc, config, credentials)
+            timeout = config.rest_timeout_ms / 1000 or None
+            api = RestApi(self._registry, inference, metrics, metrics_path, timeout, config.rest_cors)
+            self._http = HttpServer(api, config)
         except OSError:
             self._registry.stop()
+            self._runtime.stop()
             raise
         self.rest_port = self._http.port
+        self._watch: ModelConfigWatch | None = None
+        if config.model_config_file and config.model_config_poll_seconds:
+            path = Path(config.model_config_file)
+            self._watch = ModelConfigWatch(path, self._registry, config.model_config_poll_seconds)
+            self._watch.start()
         self._grpc.start()
         self._http.start()
 
     def stop(self) -> None:
         """Takes no new request, waits for those under way (at most `drain_seconds`), unloads the models."""
+        if self._watch is not None:
+            self._watch.stop()
         drained = self._grpc.stop(self._config.drain_seconds)
         self._http.stop()
         drained.wait()
         self._registry.stop()
+        self._runtime.stop()
 
     def __enter__(self) -> Server:
         self.start()
@@ -97,15 +130,45 @@ class Server:
         self.stop()
 
 
-def _bind(server: grpc.Server, config: ServeConfig) -> int:
+def _metrics_path(config: ServeConfig) -> str | None:
+    """Where the page of metrics is; None where the monitoring config does not enable it."""
+    if not config.monitoring_config_file:
+        return PATH
+    prometheus = text_config.read(config.monitoring_config_file, text_config.MonitoringConfig).prometheus_config
+    return (prometheus.path or PATH) if prometheus.enable else None
+
+
+def _grpc_server(config: ServeConfig) -> grpc.Server:
+    return grpc.server(
+        ThreadPoolExecutor(config.grpc_threads or config.threads, thread_name_prefix="grpc"),
+        options=[
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", config.max_request_bytes),
+            ("grpc.max_send_message_length", -1),
+            *config.channel_arguments(),
+        ],
+        maximum_concurrent_rpcs=config.max_requests,
+    )
+
+
+def _bind(server: grpc.Server, config: ServeConfig, credentials: grpc.ServerCredentials | None) -> int:
     host = f"[{config.host}]" if ":" in config.host else config.host
-    address = f"{host}:{config.grpc_port}"
+    port = _listen(server, f"{host}:{config.grpc_port}", credentials, "serve.grpc_port")
+    if config.grpc_socket_path:
+        _listen(server, f"unix:{config.grpc_socket_path}", credentials, "serve.grpc_socket_path")
+    return port
+
+
+def _listen(server: grpc.Server, address: str, credentials: grpc.ServerCredentials | None, field: str) -> int:
     try:
-        port = server.add_insecure_port(address)
+        if credentials is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise OSError(f"serve.grpc_port: cannot listen on {address}: {error}") from error
+        raise OSError(f"{field}: cannot listen on {address}: {error}") from error
     if port == 0:
-        raise OSError(f"serve.grpc_port: cannot listen on {address}")
+        raise OSError(f"{field}: cannot listen on {address}")
     return port
 
 
@@ -116,19 +179,21 @@ def run(models: dict[str, Path] | Sequence[ModelConfig], config: ServeConfig) ->
 
     Args:
         models: model name → the folder with its version folders, or full model configs.
+
+    Raises:
+        StatusError, ValueError, OSError: as `Server` and `Server.start`.
     """
     told = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGTERM, signal.SIGINT)
     }
     tf.get_logger().setLevel(logging.ERROR)
-    server = Server(models, config)
     try:
+        server = Server(models, config)
         server.start()
-        names = ",".join(model.name for model in server._models)
         print(
             f"ready grpc={config.host}:{server.grpc_port} rest={config.host}:{server.rest_port} "
-            f"models={names}",
+            f"models={','.join(server.names)}",
             flush=True,
         )
         told.wait()
@@ -141,46 +206,20 @@ def run(models: dict[str, Path] | Sequence[ModelConfig], config: ServeConfig) ->
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m serving.server", description=__doc__.splitlines()[0])
-    defaults = ServeConfig()
-    parser.add_argument(
-        "--port", type=int, default=defaults.grpc_port, help="gRPC port; 0 takes any free one"
-    )
-    parser.add_argument(
-        "--rest_api_port", type=int, default=defaults.rest_port, help="REST port; 0 takes any free one"
-    )
-    parser.add_argument("--host", default=defaults.host, help="address to listen on (default: %(default)s)")
-    parser.add_argument(
-        "--model_name", default="default", help="name of the one model (default: %(default)s)"
-    )
-    parser.add_argument("--model_base_path", type=Path, help="folder with the model's version folders")
-    parser.add_argument(
-        "--model_config_file", type=Path, help="ModelServerConfig in text form, instead of one model"
-    )
-    parser.add_argument(
-        "--file_system_poll_wait_seconds",
-        type=float,
-        default=defaults.poll_seconds,
-        help="how often to look for new versions; 0: only at the start (default: %(default)s)",
-    )
-    args = parser.parse_args(argv)
-    if (args.model_base_path is None) == (args.model_config_file is None):
-        parser.error("give either --model_base_path or --model_config_file")
+    flags.add_model(parser)
+    flags.add(parser)
+    options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        if args.model_config_file is not None:
-            models = model_config.read(args.model_config_file)
-        else:
-            models = [ModelConfig(args.model_name, args.model_base_path)]
-        config = dataclasses.replace(
-            defaults,
-            host=args.host,
-            grpc_port=args.port,
-            rest_port=args.rest_api_port,
-            poll_seconds=args.file_system_poll_wait_seconds,
-        )
-        run(models, config)
-    except (ValueError, OSError) as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
+        config = flags.applied(options, ServeConfig())
+        if options.model_base_path is None and not config.model_config_file:
+            parser.error("give either --model_base_path or --model_config_file")
+        for name in flags.without_effect(options):
+            log.info("--%s has no effect in this server", name)
+        single = {} if config.model_config_file else {options.model_name: options.model_base_path}
+        run(single, config)
+    except (StatusError, ValueError, OSError) as error:
+        parser.exit(1, f"{parser.prog}: Failed to start server. Error: {error}\n")
 
 
 if __name__ == "__main__":

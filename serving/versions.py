@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,15 +19,17 @@ from pathlib import Path
 import grpc
 from tensorflow_serving.apis import get_model_status_pb2
 
-from serving import warmup
+from serving import memory, warmup
 from serving.model_config import ModelConfig
 from serving.predict import SavedModel
+from serving.runtime import Runtime
 from serving.status import StatusError, invalid_argument, not_found
 
 log = logging.getLogger(__name__)
 
 State = get_model_status_pb2.ModelVersionStatus.State
 _MAX_VERSION = 2**63 - 1
+GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
 
 Fingerprint = frozenset[tuple[str, int, int]]
 
@@ -56,8 +59,9 @@ class ModelVersions:
     `stop`.
     """
 
-    def __init__(self, config: ModelConfig, poll_seconds: float):
+    def __init__(self, config: ModelConfig, poll_seconds: float, runtime: Runtime | None = None):
         self._config = config
+        self._runtime = runtime or Runtime()
         self._poll_seconds = poll_seconds
         self._lock = threading.Lock()
         self._polling = threading.Lock()
@@ -82,7 +86,7 @@ class ModelVersions:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops looking for versions and unloads every one that has no request running."""
+        """Stops looking for versions and unloads every one, those with a request running when it has ended."""
         self._stopped.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -96,6 +100,15 @@ class ModelVersions:
         """Every version seen so far, the highest first."""
         with self._lock:
             return [self._statuses[version] for version in sorted(self._statuses, reverse=True)]
+
+    def is_available(self, version: int) -> bool:
+        with self._lock:
+            return version in self._available
+
+    @property
+    def serves(self) -> bool:
+        """Whether any version is available."""
+        return bool(self._available)
 
     @contextmanager
     def acquire(
@@ -131,7 +144,9 @@ class ModelVersions:
         with self._lock:
             loaded.requests -= 1
             last = loaded.requests == 0 and loaded in self._unloading
-        if last:
+        if last and self._stopped.is_set():
+            self._close_idle()
+        elif last:
             self._wake.set()
 
     def _watch(self) -> None:
@@ -171,13 +186,13 @@ class ModelVersions:
             self._close_idle()
 
     def _folders(self) -> dict[int, Path]:
-        """The version folders that have their `saved_model.pb`: one without is still being copied."""
+        """The version folders that have their graph: one without is still being copied."""
         folders: dict[int, Path] = {}
         for folder in sorted(self._config.base_path.iterdir()):
             name = folder.name
             if not (name.isascii() and name.isdigit()) or int(name) > _MAX_VERSION:
                 continue
-            if (folder / "saved_model.pb").is_file():
+            if any((folder / graph).is_file() for graph in GRAPH_FILES):
                 folders.setdefault(int(name), folder)
         return folders
 
@@ -192,7 +207,7 @@ class ModelVersions:
         fingerprint = _fingerprint(folder)
         self._set(version, State.LOADING)
         try:
-            model, warmed = _load_and_warm(folder)
+            model, warmed = _load_and_warm(folder, self._runtime)
         except StatusError as error:
             self._failed[version] = fingerprint
             self._set(version, State.END, error)
@@ -216,14 +231,24 @@ class ModelVersions:
             loaded.model.close()
             self._set(loaded.version, State.END)
             log.info("model %s version %d unloaded", self._config.name, loaded.version)
+        if idle:
+            memory.give_back()
 
     def _set(self, version: int, state: int, error: StatusError | None = None) -> None:
         with self._lock:
             self._statuses[version] = VersionStatus(version, state, error)
 
 
-def _load_and_warm(folder: Path) -> tuple[SavedModel, int]:
-    model = SavedModel(folder)
+def _load_and_warm(folder: Path, runtime: Runtime) -> tuple[SavedModel, int]:
+    metrics = runtime.metrics
+    start = time.perf_counter()
+    try:
+        model = SavedModel(folder, runtime)
+    except StatusError:
+        metrics.load_attempt_count.add((str(folder), "fail"))
+        raise
+    metrics.load_attempt_count.add((str(folder), "success"))
+    metrics.load_latency.add((str(folder),), round((time.perf_counter() - start) * 1e6))
     try:
         return model, warmup.replay(model)
     except Exception as error:

@@ -31,6 +31,11 @@ def test_every_command_takes_a_config_and_overrides(command):
     assert (options.command, options.config, options.overrides) == (command, "x.yaml", ["a.b=1", "c.d=2"])
 
 
+def test_serve_takes_tf_servings_flags():
+    options = parser().parse_args(["serve", "-c", "x.yaml", "--port=1", "--enable_batching", "--num_load_threads=2"])
+    assert (options.grpc_port, options.enable_batching) == (1, True)
+
+
 def test_bad_input_is_one_line_and_exit_code_2(config):
     found = antiphon("run", "-c", config, "--set", "train.bacth=3")
     assert found.returncode == 2
@@ -53,6 +58,7 @@ def test_debug_shows_the_traceback(config):
         (["evaluate", "--cluster", "ps=x"], 'expected "ps=2,workers=2"'),
         (["llm"], "there are no training examples; `antiphon examples` makes them"),
         (["serve"], "there is no exported model; `antiphon export` makes it"),
+        (["serve", "--port=70000"], "serve.grpc_port must lie in 0..65535, got 70000"),
         (["recommend", "--user", "1"], "features"),
         (["report"], "report needs ingest, which has not been done"),
         (["ingest", "--set", "data.reader=tables", "--set", "data.events=no/such.csv"], "no file matches"),

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from tensorflow.core.example import example_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 ITEMS = ["a", "b", "c", "d", "e"]
@@ -124,6 +126,63 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def _write_scorer(folder: Path) -> None:
+    """A SavedModel of TF 1 that reads tf.Examples with "x" (two floats): (n, 2) scores x, (n,) sums.
+
+    Its signatures: "serving_default" classifies, "regress" regresses, "sums" predicts on the serialized examples,
+    the others fit no method.
+    """
+    graph = tf.Graph()
+    with graph.as_default(), tf.compat.v1.Session(graph=graph) as session:
+        serialized = tf.compat.v1.placeholder(tf.string, [None], name="examples")
+        features = tf.io.parse_example(serialized, {"x": tf.io.FixedLenFeature([2], tf.float32)})
+        scores = features["x"]
+        classes = tf.tile(tf.constant([["low", "high"]]), [tf.shape(scores)[0], 1])
+        sums = tf.reduce_sum(scores, axis=1)
+        info = tf.compat.v1.saved_model.utils.build_tensor_info
+        inputs = {"inputs": info(serialized)}
+
+        def signature(method: str, **outputs: tf.Tensor) -> meta_graph_pb2.SignatureDef:
+            infos = {name: info(tensor) for name, tensor in outputs.items()}
+            return tf.compat.v1.saved_model.build_signature_def(inputs, infos, f"tensorflow/serving/{method}")
+
+        signatures = {
+            "serving_default": signature("classify", classes=classes, scores=scores),
+            "scores": signature("classify", scores=scores),
+            "classes": signature("classify", classes=classes),
+            "regress": signature("regress", outputs=sums),
+            "column": signature("regress", outputs=sums[:, None]),
+            "sums": signature("predict", sums=sums),
+            "matrix": signature("regress", outputs=scores),
+            "whole": signature("regress", outputs=tf.cast(sums, tf.int32)),
+            "three": signature("classify", classes=classes, scores=scores, sums=sums),
+        }
+        builder = tf.compat.v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.save()
+
+
+@pytest.fixture(scope="session")
+def scorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with version 1 of a model that reads tf.Examples, not to be written to."""
+    root = tmp_path_factory.mktemp("scorer")
+    _write_scorer(root / "1")
+    return root
+
+
+@pytest.fixture
+def example() -> Callable[..., example_pb2.Example]:
+    """A tf.Example with float features: (name=values, …)."""
+
+    def build(**features: Sequence[float]) -> example_pb2.Example:
+        message = example_pb2.Example()
+        for name, values in features.items():
+            message.features.feature[name].float_list.value.extend(values)
+        return message
+
+    return build
+
+
 Publish = Callable[..., Path]
 
 
@@ -203,15 +262,19 @@ def start_server() -> Iterator[Callable[..., ServerProcess]]:
 
 
 @pytest.fixture(scope="session")
-def server(exported: Path) -> Iterator[ServerProcess]:
-    """A process that serves both versions of the catalogue; version 1 has the label "stable"."""
+def server(exported: Path, scorer: Path) -> Iterator[ServerProcess]:
+    """A process that serves both versions of the catalogue, version 1 with the label "stable", and the scorer."""
     config = exported.parent / "models.config"
     config.write_text(
         f"""model_config_list {{ config {{
             name: "catalogue" base_path: "{exported}" model_platform: "tensorflow"
             model_version_policy {{ all {{}} }} version_labels {{ key: "stable" value: 1 }}
-        }} }}"""
+        }} config {{ name: "scorer" base_path: "{scorer}" model_platform: "tensorflow" }} }}"""
     )
-    running = _start(f"--model_config_file={config}", "--file_system_poll_wait_seconds=0")
+    running = _start(
+        f"--model_config_file={config}",
+        "--file_system_poll_wait_seconds=0",
+        "--allow_version_labels_for_unavailable_models",
+    )
     yield running
     running.stop()

@@ -86,6 +86,11 @@ def test_refuses_what_tf_serving_refuses(body: str | bytes, inputs: dict, messag
     assert error.value.code.name == "INVALID_ARGUMENT"
 
 
+def test_refuses_more_values_than_there_is_room_for() -> None:
+    with pytest.raises(StatusError, match="INVALID_ARGUMENT: JSON Parse error: More than 8000000 values."):
+        json_tensors.parse(b'{"inputs": [' + b"[]," * 4_000_000 + b"1]}")
+
+
 def test_a_signature_name_is_a_string() -> None:
     assert json_tensors.signature_name({}) == ""
     assert json_tensors.signature_name({"signature_name": "score"}) == "score"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 from collections.abc import Iterator
@@ -54,6 +55,30 @@ def test_a_signature_with_one_output_answers_it_without_its_name(http) -> None:
     assert post(http, question) == (200, {"predictions": [[1.0, 1.0], [2.0, 0.0]]})
     question = {"signature_name": "spin", "inputs": 3}
     assert post(http, question) == (200, {"outputs": 3})
+
+
+def test_classifies_and_regresses_examples(http) -> None:
+    examples = [{"x": [1.0, 2.0]}, {"x": [0.5, 4.0]}]
+    assert post(http, {"examples": examples}, "/v1/models/scorer:classify") == (
+        200,
+        {"results": [[["low", 1.0], ["high", 2.0]], [["low", 0.5], ["high", 4.0]]]},
+    )
+    body = {"signature_name": "regress", "context": {"x": [3.0, 4.0]}, "examples": [{}, examples[0]]}
+    assert post(http, body, "/v1/models/scorer/versions/1:regress") == (200, {"results": [7.0, 3.0]})
+    assert post(http, {"examples": []}, "/v1/models/scorer:regress")[0] == 400
+    status, answer = post(http, {"examples": examples}, "/v1/models/scorer:regress")
+    assert (status, answer["error"]) == (400, "Expected one output Tensor.")
+
+
+def test_a_body_may_be_compressed(http) -> None:
+    headers = {"Content-Encoding": "gzip"}
+    body = gzip.compress(b'{"instances": [["e"]]}')
+    assert http.request("POST", PREDICT, body=body, headers=headers).status == 200
+    refused = http.request("POST", PREDICT, body=body[5:], headers=headers)
+    assert refused.status == 400
+    assert refused.json()["error"].startswith("The request's body is not gzip")
+    bomb = gzip.compress(bytes(65 << 20))
+    assert http.request("POST", PREDICT, body=bomb, headers=headers).status == 413
 
 
 def test_bytes_travel_as_base64(http) -> None:
@@ -132,7 +157,13 @@ def test_tells_the_signatures_of_a_model(http) -> None:
             400,
             f"Failed to convert version: {2**63} to numeric.",
         ),
-        ("POST", "/v1/models/catalogue:classify", 501, "classify is not supported by this server"),
+        (
+            "GET",
+            f"/v1/models/catalogue/versions/{'9' * 5000}",
+            400,
+            f"Failed to convert version: {'9' * 5000} to numeric.",
+        ),
+        ("POST", "/v1/models/catalogue:generate", 400, "Malformed request: POST /v1/models/catalogue:generate"),
     ],
 )
 def test_refuses_a_path_as_tf_serving_does(http, method: str, path: str, status: int, error: str) -> None:

@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
+import urllib3
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.client import Client
@@ -45,11 +47,11 @@ def spin(channel: grpc.Channel, rounds: int) -> grpc.Future:
 def test_a_request_under_way_is_answered_before_it_ends(start_server, exported: Path) -> None:
     server = start_server("--model_name=catalogue", f"--model_base_path={exported}")
     with grpc.insecure_channel(server.grpc) as channel:
-        long = spin(channel, 200_000)
+        long = spin(channel, 50_000)
         spin(channel, 1).result()  # sent after it on one connection: once answered, both have arrived
         assert not long.done()
         assert server.stop() == 0
-        assert list(long.result().outputs["count"].int64_val) == [200_000]
+        assert list(long.result().outputs["count"].int64_val) == [50_000]
 
 
 @pytest.mark.parametrize("rest", [False, True])
@@ -135,6 +137,46 @@ def test_serves_a_base_path_from_when_it_has_a_version(base_path: Path, publish,
         np.testing.assert_array_equal(client.embed_user([["a"]]), [[1, 0]])
 
 
+def test_requests_that_come_together_are_run_together(exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "batching.config"
+    path.write_text("max_batch_size { value: 2 } batch_timeout_micros { value: 3600000000 }")  # one would wait an hour
+    config = ServeConfig(
+        grpc_port=0,
+        rest_port=0,
+        enable_batching=True,
+        batching_parameters_file=str(path),
+        enable_model_warmup=False,
+    )
+    with Server({"catalogue": exported}, config) as server, ThreadPoolExecutor(2) as pool:
+
+        def ask(rest: bool) -> list:
+            port = server.rest_port if rest else server.grpc_port
+            with Client(f"127.0.0.1:{port}", "catalogue", rest=rest, timeout=60) as client:
+                return client.recommend([["d" if rest else "e"]], 1)
+
+        grpc_answer, rest_answer = pool.map(ask, [False, True])
+        page = urllib3.request("GET", f"http://127.0.0.1:{server.rest_port}/monitoring/prometheus/metrics").data
+        with (
+            grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
+            pytest.raises(grpc.RpcError, match="input tensors must have at least one dimension"),
+        ):
+            spin(channel, 1).result()
+    assert (grpc_answer, rest_answer) == ([[("d", 8.0)]], [[("e", 10.0)]])
+    assert b":tensorflow:serving:batching_session:wrapped_run_count{} 1\n" in page
+
+
+def test_a_version_may_bring_its_own_batching(base_path: Path, publish) -> None:
+    (publish(1) / "batching_params.pbtxt").write_text("max_batch_size { value: 1 }")
+    settings = {"grpc_port": 0, "rest_port": 0, "enable_batching": True}
+    with (
+        Server({"catalogue": base_path}, ServeConfig(**settings, enable_per_model_batching_parameters=True)) as server,
+        Client(f"127.0.0.1:{server.grpc_port}", "catalogue", timeout=30) as client,
+    ):
+        assert client.recommend([["e"]], 1) == [[("d", 4.0)]]
+        with pytest.raises(Exception, match="Task size 2 is larger than maximum input batch size 1"):
+            client.recommend([["e"], ["e"]], 1)
+
+
 def test_refuses_a_request_that_is_too_large(exported: Path) -> None:
     config = ServeConfig(grpc_port=0, rest_port=0, max_request_bytes=1000)
     with Server({"catalogue": exported}, config) as server:
@@ -159,6 +201,8 @@ def test_a_taken_port_is_an_error(base_path: Path, kind: str) -> None:
         ([], 2, "give either --model_base_path or --model_config_file"),
         (["--model_base_path=/nowhere/at/all"], 1, "base_path /nowhere/at/all is not a folder"),
         (["--model_config_file=/nowhere.config"], 1, "No such file or directory: '/nowhere.config'"),
+        (["--model_base_path=.", "--batching_parameters_file=x"], 1, "without setting server_options.enable_batching"),
+        (["--model_base_path=.", "--ssl_config_file=/nowhere"], 1, "No such file or directory: '/nowhere'"),
         (["--model_base_path=.", "--port=99999"], 1, "serve.grpc_port must lie in 0..65535, got 99999"),
     ],
 )
@@ -176,10 +220,18 @@ def test_its_flags_are_tf_servings(repository: Path) -> None:
     ).stdout
     for flag in (
         "--port",
+        "--grpc_socket_path",
+        "--ssl_config_file",
         "--rest_api_port",
+        "--rest_api_timeout_in_ms",
         "--model_name",
         "--model_base_path",
         "--model_config_file",
+        "--model_config_file_poll_wait_seconds",
+        "--allow_version_labels_for_unavailable_models",
         "--file_system_poll_wait_seconds",
+        "--enable_batching",
+        "--batching_parameters_file",
+        "--monitoring_config_file",
     ):
         assert flag in text

@@ -50,9 +50,9 @@ def test_refuses_records_that_are_no_prediction_logs(model: SavedModel, write_wa
 
 def test_refuses_logs_of_other_methods(model: SavedModel, write_warmup) -> None:
     log = prediction_log_pb2.PredictionLog()
-    log.classify_log.request.model_spec.name = "catalogue"
+    log.session_run_log.request.model_spec.name = "catalogue"
     write_warmup(model.folder, [log.SerializeToString()])
-    with pytest.raises(StatusError, match="UNIMPLEMENTED: Unsupported log_type for warmup: classify_log"):
+    with pytest.raises(StatusError, match="UNIMPLEMENTED: .*Unsupported log_type for warmup: session_run_log"):
         warmup.replay(model)
 
 
