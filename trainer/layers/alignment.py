@@ -47,7 +47,7 @@ class Alignment(tf_keras.layers.Layer):
         q = self._split(self.query(last[:, None]))  # (B, heads, 1, d / heads)
         k, v = self._split(self.key(tokens)), self._split(self.value(tokens))
         scores = tf.matmul(q, k, transpose_b=True) * float(q.shape[-1]) ** -0.5
-        scores += tf.where(visible, tf.zeros((), h.dtype), tf.constant(-1e9, h.dtype))[:, None]
+        scores += tf.cast(tf.where(visible, 0.0, -1e9), scores.dtype)[:, None]
         mixed = tf.reshape(tf.matmul(tf.nn.softmax(scores), v), tf.shape(last))
         return _where_known(mask, mixed, last, self.residual)
 
