@@ -13,7 +13,13 @@ import tensorflow as tf
 
 from trainer import checkpoint, evaluate, export, saved, train
 from trainer.config import (
-    CocoConfig, EvaluateConfig, ExportConfig, LinkConfig, ModelConfig, OptimizerConfig, TrainConfig,
+    CocoConfig,
+    EvaluateConfig,
+    ExportConfig,
+    LinkConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
 )  # fmt: skip
 from trainer.input import Examples, held_out
 from trainer.llm_link import LlmLink
