@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from feature_store.checks import at_least
 from feature_store.errors import DataError
 from trainer.config import CocoConfig
 from trainer.layers.alignment import Alignment, Fusion
@@ -42,11 +43,14 @@ class CoCo(tf_keras.Model):
       config: with ``width`` and ``knowledge_width`` set. seed: of initial values.
 
     Raises:
+      ValueError: a width is not set.
       DataError: the file of prompts does not hold what the config says.
     """
 
     def __init__(self, backbone: Backbone, config: CocoConfig, seed: int = 0) -> None:
         super().__init__(name="coco")
+        for name in ("width", "knowledge_width"):
+            at_least(f"coco.{name}", getattr(config, name), 1)
         self.backbone, self.config = backbone, config
         initial = _initial(config, seed)
         if config.fixed:
