@@ -8,9 +8,12 @@ import sys
 from dataclasses import asdict, replace
 
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 
+from antiphon import llm
+from antiphon.config import dump, load
 from trainer import checkpoint, evaluate, export, saved, train
 from trainer.config import (
     CocoConfig,
@@ -193,3 +196,26 @@ def test_several_workers_teach_each_step_once(side, shop, repository, tmp_path):
     assert found["losses"][-1] < found["losses"][0]
     told = json.loads(LlmLink(LinkConfig(side.address), 4).status())
     assert (told["version"], told["step"]) == (found["step"], found["step"])
+
+
+def test_a_stage_runs_a_side_process_of_its_own_and_starts_it_again_when_it_dies(
+    shop, tiny_llm, repository, capsys
+):
+    changes = [f"runs={shop.parent}", f"llm.model={tiny_llm}", "llm.d=4", "llm.max_tokens=24"]
+    changes += ["variants.coco.coco.on=true", "variants.far.coco.on=true", "variants.far.llm.address=there:1"]
+    found = load(repository / "configs" / "tiny.yaml", changes)
+    (found.folder / "config.yaml").write_text(dump(found))
+    for variant in ("ids", "far"):  # without CoCo, or with a side process that its config names
+        with llm.beside(found, variant) as settings:
+            assert settings is found.variants[variant]
+    with llm.beside(found, "coco") as settings:
+        link = LlmLink(replace(settings.llm, wait_seconds=600.0), 4)
+        assert json.loads(link.status())["width"] == 12
+        link.begin(0)
+        (child,) = (p for p in psutil.Process().children() if "models/coco/llm" in " ".join(p.cmdline()))
+        child.kill()
+        assert json.loads(link.status())["version"] == 0
+        assert (shop / "models" / "coco" / "llm" / "ckpt-0" / "MANIFEST.json").exists()
+    assert "the language model's side process ended with code -9: starting it again" in capsys.readouterr().out
+    with pytest.raises(tf.errors.InvalidArgumentError, match="could not be reached"):
+        LlmLink(replace(settings.llm, wait_seconds=1.0), 4).status()
