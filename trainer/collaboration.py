@@ -78,8 +78,8 @@ class Collaboration:
         read = prediction.read(step, batch.window)
         with step.weights(self._recommender.dense):
             found = prediction.outputs(read, batch.window, *grid(tf.shape(inputs)))
-            shape = (*tf.unstack(tf.shape(inputs)), self._recommender.config.d)
-            h = tf.scatter_nd(tf.stack(found.along, axis=1), found.h, shape)  # (B, L, d)
+            length, d = inputs.shape[1], self._recommender.config.d
+            h = tf.scatter_nd(tf.stack(found.along, axis=1), found.h, (tf.shape(inputs)[0], length, d))  # (B, L, d)
             h, seen = tf.gather(h, rows), tf.gather(inputs != 0, rows)
             selection = self._coco.prompts(h[:, -1])
             knowledge, gate = self._source.knowledge(step, selection, tf.gather(batch.history, rows))
@@ -95,7 +95,7 @@ class Collaboration:
         if config.positions == "last":
             recommendation = some * prediction.mean(read, batch.window, last)
         else:
-            others = asked.at(asked.along[1] < tf.shape(inputs)[1] - 1)
+            others = asked.at(asked.along[1] < length - 1)
             kept = last.at(tf.repeat(present, tf.size(rows)))
             recommendation = prediction.mean(read, batch.window, others.joined(kept))
         auxiliary = prediction.mean(read, batch.window, asked)

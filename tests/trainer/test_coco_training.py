@@ -42,7 +42,7 @@ def side(side_process):
 
 def config(side, kind="sasrec", **changes):
     model = ModelConfig(kind, d=8, blocks=1, max_length=10, dropout=0.1, **BACKBONES[kind])
-    settings = {"batch": 16, "epochs": 3, "steps_per_schedule": 2, "optimizer": OptimizerConfig(learning_rate=0.01)}
+    settings = {"batch": 16, "epochs": 3, "steps_per_schedule": 1, "optimizer": OptimizerConfig(learning_rate=0.01)}
     return TrainConfig(**{**settings, "model": model, "llm": LinkConfig(side.address), "coco": COCO, **changes})
 
 
