@@ -107,7 +107,7 @@ def test_the_export_takes_knowledge_and_without_it_answers_by_behaviour_alone(wh
     np.testing.assert_allclose(found, mixed[:, 1:], rtol=1e-4, atol=1e-5)
     plain = signatures["score"](**asked)["scores"]
     np.testing.assert_allclose(plain, alone[:, 1:], rtol=1e-4, atol=1e-5)
-    top = signatures["recommend_known"](asked["history"], knowledge=given[0].h, knowledge_mask=mask)
+    top = signatures["recommend_known"](history=asked["history"], knowledge=given[0].h, knowledge_mask=mask)
     assert top["items"].shape == (4, 5)
 
 
