@@ -91,22 +91,20 @@ class Collaboration:
         last = Outputs(found.vectors, aligned, target, places[0], (*places, None)[1], ())
         asked = found.at(found.target > 0)
         # A batch in which no last position is asked has one row all the same, which counts for nothing.
-        some = tf.cast(present, h.dtype)
+        some, counts = tf.cast(present, h.dtype), tf.fill(tf.shape(rows), present)
         if config.positions == "last":
             recommendation = some * prediction.mean(read, batch.window, last)
         else:
             others = asked.at(asked.along[1] < length - 1)
-            kept = last.at(tf.repeat(present, tf.size(rows)))
-            recommendation = prediction.mean(read, batch.window, others.joined(kept))
+            recommendation = prediction.mean(read, batch.window, others.joined(last.at(counts)))
         auxiliary = prediction.mean(read, batch.window, asked)
         quantization = some * tf.reduce_mean(selection.quantization)
         parts = (recommendation, auxiliary, orthogonality, quantization)
         for name, part in zip(("recommendation", "auxiliary", "orthogonality", "quantization"), parts, strict=True):
             step.tell(f"loss/{name}", part[None])
-        counted = tf.repeat(present, tf.size(rows))
-        step.tell("helped", tf.boolean_mask(m, counted))
+        step.tell("helped", tf.boolean_mask(m, counts))
         selected = tf.math.count_nonzero(selection.mask, axis=1) - config.shared * (not config.fixed)
-        step.tell("prompts_selected", tf.boolean_mask(selected, counted))
+        step.tell("prompts_selected", tf.boolean_mask(selected, counts))
         weights = (1.0, config.alpha, config.beta, config.gamma)
         return tf.add_n([weight * part for weight, part in zip(weights, parts, strict=True)]), tf.size(asked.target)
 
