@@ -17,7 +17,6 @@ from antiphon.records import Record
 from antiphon.work import Work
 from feature_store.checks import require
 from feature_store.config import DataConfig
-from trainer.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -84,16 +83,10 @@ def _train_stage(config: Config, variant: str) -> Stage:
     products = (f"models/{variant}/history.json", f"models/{variant}/checkpoints")
     command = ("train", "--variant", variant)
     identity = work.train_identity(variant)
-    reads: Any = [settings, config.llm, _prompts(settings)] if settings.coco.on else settings
+    reads: Any = [settings, config.llm, work.prompts_file(settings)] if settings.coco.on else settings
     # With a side process of its own, that one's end comes after the trainer's.
     grace = settings.grace_seconds * (2 if settings.coco.on else 1)
     return Stage(f"train-{variant}", command, needs, reads, products, work.train(variant), identity, grace=grace)
-
-
-def _prompts(settings: TrainConfig) -> list[Any]:
-    """The file of CoCo's prompts, by name, size and time of change."""
-    file = Path(settings.coco.prompts)
-    return [str(file), file.stat().st_size, file.stat().st_mtime_ns] if file.is_file() else []
 
 
 def find(config: Config, name: str) -> list[Stage]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from antiphon import records
 from antiphon.config import Config
+from trainer.config import TrainConfig
 
 Work = Callable[[Config], dict[str, Any]]
 
@@ -68,10 +69,17 @@ def train_identity(variant: str) -> Work:
         settings = dataclasses.asdict(config.variants[variant])
         found = {name: value for name, value in settings.items() if name not in FREE_TO_CHANGE}
         if config.variants[variant].coco.on:
+            found["prompts"] = prompts_file(config.variants[variant])
             found["llm"] = {n: v for n, v in dataclasses.asdict(config.llm).items() if n not in LLM_FREE_TO_CHANGE}
         return found
 
     return identity
+
+
+def prompts_file(settings: TrainConfig) -> list[Any]:
+    """The file of CoCo's prompts, by name, size and time of change."""
+    file = Path(settings.coco.prompts)
+    return [str(file), file.stat().st_size, file.stat().st_mtime_ns] if file.is_file() else []
 
 
 def evaluate(config: Config) -> dict[str, Any]:
