@@ -53,7 +53,7 @@ class Reads:
     """What an objective reads, in float64: the servers' tables hold float32."""
 
     def __init__(self, number, client):
-        self.index, self.client = tf.constant(number, tf.int64), client
+        self.index, self.client = tf.cast(number, tf.int64), client
 
     def whole(self, table):
         return tf.convert_to_tensor(table)
@@ -87,14 +87,18 @@ class Chain:
 
     def loss(self, number, rows=slice(None), source=None):
         objective = Collaboration(self.recommender, self.prediction, source or LinkSource(self.link))
-        batch = objective.batch(HISTORY[rows], TARGETS[rows], tf.constant([0, number]))
+        batch = objective.batch(HISTORY[rows], TARGETS[rows], tf.stack([0, tf.cast(number, tf.int32)]))
         return objective.loss(Reads(number, self.client), batch)[0]
 
     def step(self, number, rows=slice(None)):
         """The gradients of all weights, after which the side process has learnt."""
+        return [gradient.numpy() for gradient in self.taken(number, rows)[1]]
+
+    def taken(self, number, rows=slice(None)):
+        """The loss, and as `step`, in a graph too."""
         with tf.GradientTape() as tape:
             loss = self.loss(number, rows)
-        return [tf.convert_to_tensor(gradient).numpy() for gradient in tape.gradient(loss, self.weights)]
+        return loss, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, self.weights)]
 
 
 class ReaderSource:
@@ -298,21 +302,20 @@ def test_a_hundred_steps_are_those_of_a_twin_in_torch_alone(side, shop, tiny_llm
     start = adapter(side, chain, 0)
     twin = Twin(chain, Reasoner(language_model, titles, config), texts, start)
 
+    taken = tf.function(chain.taken, input_signature=[tf.TensorSpec((), tf.int64)])
     seen = set()
     for number in range(1, 101):
         loss, own, adapters, helped = twin.step()
         seen.add(helped)
-        with tf.GradientTape() as tape:
-            mine = chain.loss(number)
-        gradients = tape.gradient(mine, chain.weights)
+        mine, gradients = taken(tf.constant(number, tf.int64))
         assert float(mine) == pytest.approx(loss, rel=1e-6), number
         if number == 1:
             for weight, one, other in zip(chain.weights, gradients, own, strict=True):
-                np.testing.assert_allclose(tf.convert_to_tensor(one), other, rtol=0, atol=1e-9, err_msg=weight.name)
+                np.testing.assert_allclose(one, other, rtol=0, atol=1e-9, err_msg=weight.name)
             for name, value in adapter(side, chain, 1).items():
                 np.testing.assert_allclose((start[name] - value) / 0.1, adapters[name], rtol=0, atol=1e-9, err_msg=name)
         for weight, gradient in zip(chain.weights, gradients, strict=True):
-            weight.assign_sub(0.05 * tf.convert_to_tensor(gradient))
+            weight.assign_sub(0.05 * gradient)
         with torch.no_grad():
             for weight, gradient in zip(twin.weights, own, strict=True):
                 weight -= 0.05 * gradient
