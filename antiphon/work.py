@@ -68,7 +68,7 @@ def train_identity(variant: str) -> Work:
 
         settings = dataclasses.asdict(config.variants[variant])
         found = {name: value for name, value in settings.items() if name not in FREE_TO_CHANGE}
-        if config.variants[variant].coco.on:
+        if config.variants[variant].coco.enabled:
             found["prompts"] = prompts_file(config.variants[variant])
             found["llm"] = {n: v for n, v in dataclasses.asdict(config.llm).items() if n not in LLM_FREE_TO_CHANGE}
         return found

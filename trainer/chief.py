@@ -78,9 +78,9 @@ def fitted(train: TrainConfig) -> TrainConfig:
       InvalidArgumentError: it cannot be reached.
     """
     coco = train.coco
-    if not coco.on:
+    if not coco.enabled:
         return train
-    require(bool(train.llm.address), "llm.address", 'must be the "host:port" of a side process with coco.on', "")
+    require(bool(train.llm.address), "llm.address", 'must be the "host:port" of a side process with coco.enabled', "")
     told = json.loads(LlmLink(train.llm, 0).status())
     found = {name: getattr(coco, name) or told[name] for name in ("width", "knowledge_width", "scale")}
     return replace(train, coco=replace(coco, **found))

@@ -115,7 +115,7 @@ class LinkConfig:
 class CocoConfig:
     """CoCo over the backbone (``trainer.models.coco``); its language model is that of ``train.llm`` (`LinkConfig`)."""
 
-    on: bool = False
+    enabled: bool = False
     prompts: str = ""  # a .npy (K, D) of prompts that the language model has encoded; "" draws them
     fixed: bool = False  # every user gets all of ``prompts``, which stay as they are: no codebook, no selection
     codes: int = 64  # K, size of the codebook
@@ -204,7 +204,7 @@ class TrainConfig:
         if self.llm.address:
             rule = f"must be below hang_seconds ({self.hang_seconds:g}), after which a worker counts as hanging"
             require(self.llm.wait_seconds < self.hang_seconds, "llm.wait_seconds", rule, self.llm.wait_seconds)
-        if self.coco.on:
+        if self.coco.enabled:
             heads, d = self.coco.heads, self.model.d
             require(d % heads == 0, "coco.heads", f"must divide model.d ({d})", heads)
         require(0 <= self.average < 1, "average", "must be at least 0 and below 1", self.average)

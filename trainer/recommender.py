@@ -29,7 +29,7 @@ class Recommender:
       knowledge: (N, D) frozen item vectors that the model projects and adds to the id's; None for ids only.
       devices: one a parameter server; ``(None,)`` keeps everything in this process.
       attributes: of the N items, where ``config.attributes`` names some.
-      coco: prompts and alignment around the model, where it is on.
+      coco: prompts and alignment around the model, where it is enabled.
 
     Raises:
       ValueError: ``knowledge`` or ``attributes`` has not N rows, or attributes are missing or not asked for.
@@ -56,7 +56,7 @@ class Recommender:
         tf_keras.utils.set_random_seed(seed)
         self.model = MODELS[config.kind](config)
         self.model.build((None, config.max_length, config.d), None if knowledge is None else knowledge.shape[1])
-        self.coco: CoCo | None = CoCo(self.model, coco, seed) if coco and coco.on else None
+        self.coco: CoCo | None = CoCo(self.model, coco, seed) if coco and coco.enabled else None
         self.dense = FlatWeights(self.coco or self.model, devices)
         stddev = config.item_stddev or (2.0 / (size + config.d)) ** 0.5
         self.items = EmbeddingTable("item", size, config.d, normal(stddev), seed, devices)

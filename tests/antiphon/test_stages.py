@@ -128,7 +128,7 @@ def test_a_resumable_stage_keeps_what_it_made_only_for_the_same_identity(tmp_pat
 
 def test_a_variant_with_coco_is_another_with_another_language_model_or_other_prompts(tmp_path):
     prompts = tmp_path / "prompts.npy"
-    variants = {"coco": TrainConfig(coco=CocoConfig(on=True, prompts=str(prompts))), "ids": TrainConfig()}
+    variants = {"coco": TrainConfig(coco=CocoConfig(enabled=True, prompts=str(prompts))), "ids": TrainConfig()}
 
     def of(variant: str, **settings) -> tuple[object, object]:
         run = config(tmp_path, variants=variants, llm=LlmConfig(**settings))

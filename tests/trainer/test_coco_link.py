@@ -30,7 +30,7 @@ ITEMS, WIDTH = 10, 12
 MODEL = ModelConfig(d=6, blocks=1, heads=2, max_length=4, dropout=0.0)
 # A gate that scales, and no L_Q: what is left of the loss has no stopped gradient, but for M.
 COCO = CocoConfig(
-    on=True, codes=5, selected=2, threshold=0.0, gate="scaled", gamma=0.0, residual=False, heads=2,
+    enabled=True, codes=5, selected=2, threshold=0.0, gate="scaled", gamma=0.0, residual=False, heads=2,
     width=WIDTH, knowledge_width=4, scale=0.4,
 )  # fmt: skip
 HISTORY = tf.constant([[0, 1, 2, 3], [0, 6, 5, 2], [4, 3, 2, 1], [0, 0, 5, 4]])

@@ -28,7 +28,7 @@ from trainer.input import Examples, held_out
 from trainer.llm_link import LlmLink
 from trainer.reader import Reader
 
-COCO = CocoConfig(on=True, codes=8, selected=2, threshold=0.2)
+COCO = CocoConfig(enabled=True, codes=8, selected=2, threshold=0.2)
 BACKBONES = {
     "sasrec": {}, "bert4rec": {"norm": "post"}, "pinnerformer": {"temperature": 0.2},
     "fdsa": {"attributes": ("categories",)}, "s3rec": {"attributes": ("categories",)},
@@ -202,7 +202,7 @@ def test_a_stage_runs_a_side_process_of_its_own_and_starts_it_again_when_it_dies
     shop, tiny_llm, repository, capsys
 ):
     changes = [f"runs={shop.parent}", f"llm.model={tiny_llm}", "llm.d=4", "llm.max_tokens=24"]
-    changes += ["variants.coco.coco.on=true", "variants.far.coco.on=true", "variants.far.llm.address=there:1"]
+    changes += ["variants.coco.coco.enabled=true", "variants.far.coco.enabled=true", "variants.far.llm.address=there:1"]
     found = load(repository / "configs" / "tiny.yaml", changes)
     (found.folder / "config.yaml").write_text(dump(found))
     for variant in ("ids", "far"):  # without CoCo, or with a side process that its config names

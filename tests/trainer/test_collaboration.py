@@ -16,7 +16,9 @@ from trainer.sampling import Popularity
 from trainer.step import Step
 
 MODEL = ModelConfig(d=8, blocks=1, heads=2, max_length=6, dropout=0.0, item_stddev=0.5)
-COCO = CocoConfig(on=True, codes=4, selected=2, threshold=0.1, width=5, knowledge_width=8, scale=0.5, residual=False)
+COCO = CocoConfig(
+    enabled=True, codes=4, selected=2, threshold=0.1, residual=False, width=5, knowledge_width=8, scale=0.5
+)  # fmt: skip
 HISTORY = tf.constant([[0, 0, 1, 2, 3, 4], [0, 0, 0, 0, 5, 6], [0, 0, 0, 1, 5, 3]])
 TARGETS = tf.constant([[0, 1, 2, 3, 4, 7], [0, 0, 0, 5, 6, 8], [0, 0, 1, 5, 3, 9]])
 MARKER = 10

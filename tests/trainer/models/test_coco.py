@@ -6,7 +6,7 @@ from trainer.config import CocoConfig, ModelConfig, TrainConfig
 from trainer.models.coco import CoCo, Knowledge, helped
 from trainer.models.sasrec import SASRec
 
-COCO = CocoConfig(on=True, codes=4, selected=2, width=6, knowledge_width=3, scale=0.5)
+COCO = CocoConfig(enabled=True, codes=4, selected=2, width=6, knowledge_width=3, scale=0.5)
 
 
 def made(config=COCO, **changes):
@@ -69,7 +69,7 @@ def test_prompts_come_from_a_file_or_at_the_language_model_s_scale(tmp_path):
         (lambda: CocoConfig(codes=4), "selected must be at most codes"),
         (lambda: CocoConfig(fixed=True), "prompts must name a file with fixed"),
         (lambda: CocoConfig(gate="soft"), "gate must be one of"),
-        (lambda: TrainConfig(coco=CocoConfig(on=True, heads=3)), "coco.heads must divide model.d"),
+        (lambda: TrainConfig(coco=CocoConfig(enabled=True, heads=3)), "coco.heads must divide model.d"),
     ],
 )
 def test_faulty_settings_are_told(make, told):
