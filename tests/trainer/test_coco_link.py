@@ -302,7 +302,7 @@ def test_a_hundred_steps_are_those_of_a_twin_in_torch_alone(side, shop, tiny_llm
     start = adapter(side, chain, 0)
     twin = Twin(chain, Reasoner(language_model, titles, config), texts, start)
 
-    taken = tf.function(chain.taken, input_signature=[tf.TensorSpec((), tf.int64)])
+    taken = tf.function(lambda number: chain.taken(number), input_signature=[tf.TensorSpec((), tf.int64)])
     seen = set()
     for number in range(1, 101):
         loss, own, adapters, helped = twin.step()
