@@ -142,7 +142,8 @@ def test_without_a_side_process_named_it_is_refused(side, shop, tmp_path):
 
 CLUSTER = """
 import json, sys
-from dataclasses import asdict, replace
+from dataclasses import replace
+from pathlib import Path
 from trainer.chief import fitted
 from trainer.cluster import strategy
 from trainer.cluster.launcher import ClusterSize, LocalCluster
