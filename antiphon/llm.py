@@ -1,10 +1,23 @@
-"""The language model's side process, on the items of a run."""
+"""The language model's side process, on the items of a run: served here, or run beside a stage that needs it."""
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from antiphon import processes
 from antiphon.config import Config
+from trainer.config import TrainConfig
+
+_START = 1800.0  # seconds until it serves: a large model may have to be converted first
+_VAIN = 3  # times in succession that it may end within a minute of its start
 
 
 def run(config: Config) -> int:
@@ -22,3 +35,80 @@ def run(config: Config) -> int:
     folder = Path(config.llm.folder) if config.llm.folder else config.folder / "llm"
     link_server.run(titles.read_titles(config.folder / "tables", vocabulary), folder, config.llm)
     return 0
+
+
+@contextmanager
+def beside(config: Config, variant: str) -> Iterator[TrainConfig]:
+    """A variant's settings with the address of a side process that serves it, where it needs one.
+
+    One that its config names is taken as it is. Otherwise one is run for as long as the block lasts, with its
+    checkpoints in the variant's own folder. On a cluster of TF_CONFIG it is for whoever runs that to start one.
+
+    Raises:
+        RuntimeError, TimeoutError: it does not come to serve.
+    """
+    settings = config.variants[variant]
+    if not settings.coco.enabled or settings.llm.address or os.environ.get("TF_CONFIG"):
+        yield settings
+        return
+    with _SideProcess(config, variant) as address:
+        yield replace(settings, llm=replace(settings.llm, address=address))
+
+
+class _SideProcess:
+    """`antiphon llm` at an address of its own; it is started again when it ends before the block does."""
+
+    def __init__(self, config: Config, variant: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self._address = f"127.0.0.1:{port}"
+        self._log = config.folder / "logs" / f"llm-{variant}.log"
+        folder = config.folder / "models" / variant / "llm"
+        changes = ("llm.host=127.0.0.1", f"llm.port={port}", f"llm.folder={folder}")
+        file = str(config.folder / "config.yaml")
+        self._command = [sys.executable, "-m", "antiphon.cli", "llm", "--child", "-c", file]
+        self._command += [part for change in changes for part in ("--set", change)]
+        self._ending = threading.Event()
+        self._process = None
+
+    def __enter__(self) -> str:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        begun = self._log.stat().st_size if self._log.exists() else 0
+        self._start()
+        try:
+            what = f"the language model's side process, whose output is in {self._log}"
+            processes.wait_for(lambda: b"llm ready" in self._said(begun), _START, what, self._process)
+        except BaseException:
+            processes.stop(self._process)
+            raise
+        self._watcher = threading.Thread(target=self._watch, name="side process", daemon=True)
+        self._watcher.start()
+        return self._address
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        processes.stop(self._process, grace=20.0)
+        self._watcher.join()
+
+    def _said(self, begun: int) -> bytes:
+        with self._log.open("rb") as log:
+            log.seek(begun)
+            return log.read()
+
+    def _start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = processes.start(self._command, output=log.fileno())
+        self._started = time.monotonic()
+
+    def _watch(self) -> None:
+        short = 0
+        while True:
+            code = self._process.wait()
+            short = short + 1 if time.monotonic() - self._started < 60 else 0
+            if self._ending.is_set() or short >= _VAIN:
+                return
+            print(f"the language model's side process ended with code {code}: starting it again", flush=True)
+            self._start()
+            if self._ending.is_set():  # while it was being started
+                processes.stop(self._process)

@@ -97,8 +97,10 @@ def _train_stage(config: Config, variant: str) -> Stage:
     products = (f"models/{variant}/history.json", f"models/{variant}/checkpoints")
     command = ("train", "--variant", variant)
     identity = work.train_identity(variant)
-    grace = settings.grace_seconds
-    return Stage(f"train-{variant}", command, needs, settings, products, work.train(variant), identity, grace=grace)
+    reads: Any = [settings, config.llm, work.prompts_file(settings)] if settings.coco.enabled else settings
+    # With a side process of its own, that one's end comes after the trainer's.
+    grace = settings.grace_seconds * (2 if settings.coco.enabled else 1)
+    return Stage(f"train-{variant}", command, needs, reads, products, work.train(variant), identity, grace=grace)
 
 
 def find(config: Config, name: str) -> list[Stage]:

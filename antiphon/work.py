@@ -10,8 +10,13 @@ from typing import Any
 
 from antiphon import records
 from antiphon.config import Config
+from trainer.config import TrainConfig
 
 Work = Callable[[Config], dict[str, Any]]
+
+
+LLM_FREE_TO_CHANGE = ("device", "batch_tokens", "held_tokens", "host", "port", "folder", "checkpoint_updates")
+"""Settings of the language model that may be others when a training that uses it is resumed."""
 
 
 def ingest(config: Config) -> dict[str, Any]:
@@ -63,11 +68,12 @@ def train(variant: str) -> Work:
     """The work of training one variant."""
 
     def work(config: Config) -> dict[str, Any]:
+        from antiphon import llm
         from trainer import train
 
-        settings = config.variants[variant]
-        knowledge = text_folder(config) if settings.model.knowledge else None
-        return train.run(config.folder / "examples", knowledge, config.folder / "models" / variant, settings)
+        with llm.beside(config, variant) as settings:
+            knowledge = text_folder(config) if settings.model.knowledge else None
+            return train.run(config.folder / "examples", knowledge, config.folder / "models" / variant, settings)
 
     return work
 
@@ -79,13 +85,24 @@ def train_identity(variant: str) -> Work:
         from trainer.train import FREE_TO_CHANGE
 
         settings = dataclasses.asdict(config.variants[variant])
-        return {name: value for name, value in settings.items() if name not in FREE_TO_CHANGE}
+        found = {name: value for name, value in settings.items() if name not in FREE_TO_CHANGE}
+        if config.variants[variant].coco.enabled:
+            found["prompts"] = prompts_file(config.variants[variant])
+            found["llm"] = {n: v for n, v in dataclasses.asdict(config.llm).items() if n not in LLM_FREE_TO_CHANGE}
+        return found
 
     return identity
 
 
+def prompts_file(settings: TrainConfig) -> list[Any]:
+    """The file of CoCo's prompts, by name, size and time of change."""
+    file = Path(settings.coco.prompts)
+    return [str(file), file.stat().st_size, file.stat().st_mtime_ns] if file.is_file() else []
+
+
 def evaluate(config: Config) -> dict[str, Any]:
     """Every variant and the ranking by popularity; then every variant against the first, user by user."""
+    from antiphon import llm
     from trainer import evaluate
     from trainer.cluster import roles
 
@@ -95,7 +112,9 @@ def evaluate(config: Config) -> dict[str, Any]:
         summary["popularity"] = evaluate.popularity(data, folder / "popularity", config.evaluate)
         for variant in config.variants:
             model = config.folder / "models" / variant
-            summary[variant] = evaluate.run(data, model, folder / variant, config.evaluate, runtime)
+            with llm.beside(config, variant) as settings:
+                out = folder / variant
+                summary[variant] = evaluate.run(data, model, out, config.evaluate, runtime, settings.llm)
     baseline, *others = config.variants
     for variant in others:
         out = comparison_file(config, variant)

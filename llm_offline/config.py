@@ -131,6 +131,7 @@ class LlmConfig:
     batch_tokens: int = 4096  # padded tokens that go through the model at once
     held_tokens: int = 32768  # padded tokens kept alive between forward and backward; others are computed again
     d: int = 64  # width of the knowledge it answers with
+    decoupling: str = "attention"  # a piece of knowledge for each prompt (CoCo Eq. 5) | mean: one for all, to compare
     heads: int = 1  # of the decoupling attention
     rank: int = 8  # r of LoRA
     alpha: float = 16.0
@@ -148,6 +149,7 @@ class LlmConfig:
         one_of("dtype", self.dtype, ("float32", "bfloat16", "float64"))
         one_of("device", self.device, ("cpu", "cuda"))
         one_of("optimizer", self.optimizer, ("adamw", "sgd"))
+        one_of("decoupling", self.decoupling, ("attention", "mean"))
         for name in ("max_tokens", "d", "heads", "rank", "accumulate", "checkpoint_updates"):
             at_least(name, getattr(self, name), 1)
         for name in ("layers", "held_tokens"):

@@ -127,6 +127,11 @@ def newest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def steps(folder: Path) -> list[int]:
+    """Of the checkpoints in ``folder``, rising."""
+    return [int(p.name.removeprefix("ckpt-")) for p in _all(folder)]
+
+
 def prune(folder: Path, keep: int, also: str = "") -> None:
     """Removes all but the newest ``keep`` checkpoints and the one named ``also``, and what a killed save left."""
     for old in _all(folder)[:-keep]:

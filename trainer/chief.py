@@ -12,11 +12,13 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from feature_store.checks import require
 from trainer.attributes import read_attributes
 from trainer.cluster import environment, strategy
 from trainer.cluster.server import die_with_parent, leave_gpus_to_workers
@@ -24,6 +26,7 @@ from trainer.cluster.supervisor import AGAIN, tell
 from trainer.config import TrainConfig
 from trainer.input import Examples
 from trainer.knowledge import read_knowledge
+from trainer.llm_link import LlmLink
 from trainer.loop import Trainer
 from trainer.monitor import Monitor
 from trainer.recommender import Recommender
@@ -37,6 +40,7 @@ def train(
     start = time.perf_counter()
     data = Examples(examples)
     _check_length(data, train)
+    train = fitted(train)
     claim(out, train)
     vectors = None
     if train.model.knowledge:
@@ -48,9 +52,8 @@ def train(
             leave_gpus_to_workers()
             runtime = strategy.connect(tf_config)
             runtime.watch(train.hang_seconds, _report)
-        recommender = Recommender(
-            train.model, data.vocabulary.size, vectors, runtime.ps_devices, train.seed, attributes
-        )
+        size, devices = data.vocabulary.size, runtime.ps_devices
+        recommender = Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco)
         progress = Trainer(runtime, data, recommender, out, train, monitor).run()
     summary = {
         "epochs": progress.epoch,
@@ -65,6 +68,22 @@ def train(
     }
     write_json(out / "history.json", {"summary": summary, "epochs": progress.history})
     return summary
+
+
+def fitted(train: TrainConfig) -> TrainConfig:
+    """With CoCo, the config with what it leaves open as the language model's side process has it.
+
+    Raises:
+      ValueError: no side process is named.
+      InvalidArgumentError: it cannot be reached.
+    """
+    coco = train.coco
+    if not coco.enabled:
+        return train
+    require(bool(train.llm.address), "llm.address", 'must be the "host:port" of a side process with coco.enabled', "")
+    told = json.loads(LlmLink(train.llm, 0).status())
+    found = {name: getattr(coco, name) or told[name] for name in ("width", "knowledge_width", "scale")}
+    return replace(train, coco=replace(coco, **found))
 
 
 def _report(worker: int) -> None:

@@ -115,6 +115,55 @@ class LinkConfig:
 
 
 @dataclass(frozen=True)
+class CocoConfig:
+    """CoCo over the backbone (``trainer.models.coco``); its language model is that of ``train.llm`` (`LinkConfig`)."""
+
+    enabled: bool = False
+    prompts: str = ""  # a .npy (K, D) of prompts that the language model has encoded; "" draws them
+    fixed: bool = False  # every user gets all of ``prompts``, which stay as they are: no codebook, no selection
+    codes: int = 64  # K, size of the codebook
+    shared: int = 2  # prompts that every user gets before the selected ones
+    selected: int = 8  # of a user, at most
+    threshold: float = 0.45  # θ, of the cosine
+    weights: str = "softmax"  # of the selected: softmax of the cosines over all codes (Eq. 2) | cosine
+    temperature: float = 0.1  # τ of that softmax
+    gate: str = "straight_through"  # a weight lets a gradient through | scaled: and scales its prompt | off
+    commitment: float = 0.25  # of e_u to its codes, beside that of the codes to e_u
+    orthogonality: str = "squared"  # mean squared cosine of two codes | signed: sum of cosines, Eq. 6 as printed
+    fusion: str = "attention"  # attention: Eq. 7 | concat: CoCo_fea | mlp: CoCo_mlp
+    heads: int = 1  # of the alignment attention
+    residual: bool = True  # h_RS plus what is fused, which starts at 0; false: what is fused alone, as printed
+    elimination: str = "adapter"  # M = 1 stops what reaches LoRA | aligned: all of L_r, Eq. 9 as printed
+    # | off: LoRA stays as it is
+    positions: str = "last"  # L_r is of the last position, the one with knowledge | all: of the others too, without
+    alpha: float = 0.2  # weight of L_aux
+    beta: float = 0.15  # of L_ortho
+    gamma: float = 0.25  # of L_Q
+    width: int = 0  # D, the language model's; 0 asks it, as for the next two
+    knowledge_width: int = 0  # of what it answers: llm.d
+    scale: float = 0.0  # root mean square of its input embeddings; drawn prompts get it
+
+    def __post_init__(self) -> None:
+        for name in ("codes", "selected", "heads"):
+            at_least(name, getattr(self, name), 1)
+        at_least("shared", self.shared, 0 if self.fixed else 1)
+        require(self.selected <= self.codes, "selected", f"must be at most codes ({self.codes})", self.selected)
+        require(-1 <= self.threshold <= 1, "threshold", "must be from -1 to 1", self.threshold)
+        above("temperature", self.temperature, 0)
+        one_of("weights", self.weights, ("softmax", "cosine"))
+        one_of("gate", self.gate, ("straight_through", "scaled", "off"))
+        one_of("orthogonality", self.orthogonality, ("squared", "signed"))
+        one_of("fusion", self.fusion, ("attention", "concat", "mlp"))
+        one_of("elimination", self.elimination, ("adapter", "aligned", "off"))
+        one_of("positions", self.positions, ("last", "all"))
+        names = ("commitment", "alpha", "beta", "gamma", "width", "knowledge_width", "scale")
+        for name in names:
+            at_least(name, getattr(self, name), 0)
+        if self.fixed:
+            require(bool(self.prompts), "prompts", "must name a file with fixed", self.prompts)
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     batch: int = 512
     epochs: int = 50
@@ -139,6 +188,7 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     llm: LinkConfig = field(default_factory=LinkConfig)
+    coco: CocoConfig = field(default_factory=CocoConfig)
 
     def __post_init__(self) -> None:
         counts = ("batch", "epochs", "steps_per_schedule", "validate_every", "checkpoint_every")
@@ -157,6 +207,9 @@ class TrainConfig:
         if self.llm.address:
             rule = f"must be below hang_seconds ({self.hang_seconds:g}), after which a worker counts as hanging"
             require(self.llm.wait_seconds < self.hang_seconds, "llm.wait_seconds", rule, self.llm.wait_seconds)
+        if self.coco.enabled:
+            heads, d = self.coco.heads, self.model.d
+            require(d % heads == 0, "coco.heads", f"must divide model.d ({d})", heads)
         require(0 <= self.average < 1, "average", "must be at least 0 and below 1", self.average)
         if self.model.kind != "s3rec":
             rule = f"must be 0 with model.kind {self.model.kind!r}"
@@ -169,7 +222,7 @@ class TrainConfig:
         """What ``dataclasses.asdict`` made of one."""
         parts = {
             "model": ModelConfig, "pretrain": PretrainConfig, "loss": LossConfig, "optimizer": OptimizerConfig,
-            "llm": LinkConfig,
+            "llm": LinkConfig, "coco": CocoConfig,
         }  # fmt: skip
         return cls(**{**values, **{name: part(**values[name]) for name, part in parts.items()}})
 

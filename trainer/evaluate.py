@@ -16,16 +16,23 @@ from feature_store.folders import describe, new_folder, read_manifest, write_man
 from trainer import metrics, saved, statistics
 from trainer.cluster.ranking import ranking
 from trainer.cluster.strategy import InProcess, Runtime
-from trainer.config import EvaluateConfig
+from trainer.config import EvaluateConfig, LinkConfig
 from trainer.input import Examples, held_out
+from trainer.llm_link import LlmLink
 from trainer.popularity import ItemPopularity
 from trainer.ranking import Outcomes, rank
+from trainer.reader import Reader
 
 IN_PROCESS = InProcess()
 
 
 def run(
-    examples: Path, model: Path, out: Path, evaluate: EvaluateConfig, runtime: Runtime = IN_PROCESS
+    examples: Path,
+    model: Path,
+    out: Path,
+    evaluate: EvaluateConfig,
+    runtime: Runtime = IN_PROCESS,
+    llm: LinkConfig | None = None,
 ) -> dict[str, Any]:
     """Evaluates the best checkpoint of ``model`` on valid and test into ``out`` (``evaluation/<variant>``).
 
@@ -33,12 +40,16 @@ def run(
     Writes ``metrics.json`` ({"valid": {"recall@5": {"mean", "low", "high"}, …}, "test": …}) and
     ``per_user.parquet`` (test: user, target, above, tied).
 
+    Args:
+      llm: of a model with CoCo, where the side process with its adapters answers; None is where it was trained.
+
     Returns:
       What ``metrics.json`` holds.
     """
     data = Examples(examples)
     restored = saved.load(model, data, runtime.ps_devices)
-    ranks = ranking(runtime, data, restored.recommender, batch=evaluate.batch)
+    reader = _reader(restored, llm)
+    ranks = ranking(runtime, data, restored.recommender, batch=evaluate.batch, reader=reader)
     ranks.refresh()
     return _write(data, ranks.rank, out, evaluate, {"checkpoint": restored.checkpoint.name})
 
@@ -69,6 +80,15 @@ def compare(a: Path, b: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, 
     scratch.write_text(json.dumps(result, indent=1))
     scratch.rename(out)
     return result
+
+
+def _reader(restored: saved.Saved, llm: LinkConfig | None) -> Reader | None:
+    """Of what the language model knew when the checkpoint was made, for a model that uses it."""
+    coco = restored.recommender.coco
+    if coco is None:
+        return None
+    link = LlmLink(llm or LinkConfig(**restored.config["llm"]), coco.config.knowledge_width)
+    return Reader(link, restored.step)
 
 
 def _write(

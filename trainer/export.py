@@ -15,33 +15,61 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from trainer import saved
 from trainer.config import ExportConfig
 from trainer.input import Examples, held_out, right_align
+from trainer.models.coco import Know, Knowledge
 from trainer.recommender import Recommender
+from trainer.unit import Function
 from trainer.vocabulary import Vocabulary
 
 HISTORY = tf.TensorSpec((None, None), tf.string, name="history")
+CANDIDATES = tf.TensorSpec((None, None), tf.string, name="candidates")
+MASK = tf.TensorSpec((None, None), tf.bool, name="knowledge_mask")
 
 
 class Served(tf.Module):
     """A recommender with its vocabulary: raw histories of item ids in, items and scores out.
 
     ``history`` is (B, any length), oldest first; "" and unknown ids anywhere in it are dropped, and the newest L
-    of what is left are read.
+    of what is left are read. A recommender with CoCo has a second of each function, ``…_known``, that also takes what a
+    language model knows of the users; without it, or where the mask drops all of it, a user's vector is h_RS alone.
     """
 
     def __init__(self, recommender: Recommender, vocabulary: Vocabulary, top_k: int) -> None:
         super().__init__()
-        self.model = recommender.model
+        self.model = recommender.coco or recommender.model
         self.length = recommender.config.max_length
         self.vocabulary = vocabulary
         self.top_k = min(top_k, len(vocabulary.ids))
         self.vectors = tf.Variable(recommender.pull(), trainable=False, name="item_vectors")  # (N, width)
         self._recommender = recommender
 
-    @tf.function(input_signature=[HISTORY])
-    def recommend(self, history: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The K best items the history does not hold; "" and the lowest float where fewer than K are left."""
+    def signatures(self) -> dict[str, Function]:
+        """The functions by the names that clients call them by."""
+        found = {
+            "serving_default": tf.function(self.recommend, input_signature=[HISTORY]),
+            "score": tf.function(self.score, input_signature=[HISTORY, CANDIDATES]),
+            "embed_user": tf.function(self.embed_user, input_signature=[HISTORY]),
+        }
+        coco = self._recommender.coco
+        if coco is None:
+            return found
+        known = [tf.TensorSpec((None, None, coco.config.knowledge_width), tf.float32, name="knowledge"), MASK]
+        return found | {
+            "recommend_known": tf.function(self.recommend, input_signature=[HISTORY, *known]),
+            "score_known": tf.function(self.score, input_signature=[HISTORY, CANDIDATES, *known]),
+            "embed_user_known": tf.function(self.embed_user, input_signature=[HISTORY, *known]),
+        }
+
+    def recommend(
+        self, history: tf.Tensor, knowledge: tf.Tensor | None = None, knowledge_mask: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """The K best items the history does not hold; "" and the lowest float where fewer than K are left.
+
+        Args:
+          knowledge: (B, m, d') of the language model. knowledge_mask: (B, m) bool, False at padding.
+        """
         seen = self.vocabulary.lookup(history)  # (B, ·)
-        scores = self._recommender.scores(self._history(seen), self.vectors)  # (B, N)
+        know = self._know(knowledge, knowledge_mask)
+        scores = self._recommender.scores(self._history(seen), self.vectors, know)  # (B, N)
         row = tf.broadcast_to(tf.range(tf.shape(seen)[0])[:, None], tf.shape(seen))
         hidden = tf.reshape(tf.stack([row, seen], axis=-1), (-1, 2))
         lowest = tf.fill((tf.shape(hidden)[0],), scores.dtype.min)
@@ -51,25 +79,36 @@ class Served(tf.Module):
         left = best > scores.dtype.min
         return {"items": self.vocabulary.names(tf.where(left, index, 0)), "scores": best}
 
-    @tf.function(input_signature=[HISTORY, tf.TensorSpec((None, None), tf.string, name="candidates")])
-    def score(self, history: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Scores of given candidates (B, C); an unknown one gets the lowest float."""
+    def score(
+        self,
+        history: tf.Tensor,
+        candidates: tf.Tensor,
+        knowledge: tf.Tensor | None = None,
+        knowledge_mask: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Scores of given candidates (B, C); an unknown one gets the lowest float. Knowledge as of ``recommend``."""
         index = self.vocabulary.lookup(candidates)
-        user = self._user(self.vocabulary.lookup(history))
+        user = self._user(history, knowledge, knowledge_mask)
         items = self._recommender.candidates(tf.gather(self.vectors, index))
         scores = tf.einsum("bd,bcd->bc", user, items)
         return {"scores": tf.where(index > 0, scores, scores.dtype.min)}
 
-    @tf.function(input_signature=[HISTORY])
-    def embed_user(self, history: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The histories' vectors (B, d): an item's score is its dot product with it."""
-        return {"embedding": self._user(self.vocabulary.lookup(history))}
+    def embed_user(
+        self, history: tf.Tensor, knowledge: tf.Tensor | None = None, knowledge_mask: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """The histories' vectors (B, d): an item's score is its dot product with it. Knowledge as of ``recommend``."""
+        return {"embedding": self._user(history, knowledge, knowledge_mask)}
 
     def _history(self, index: tf.Tensor) -> tf.Tensor:
         return right_align(tf.RaggedTensor.from_tensor(index), self.length)
 
-    def _user(self, index: tf.Tensor) -> tf.Tensor:
-        return self._recommender.embed(self._history(index), self.vectors)
+    def _user(self, history: tf.Tensor, knowledge: tf.Tensor | None, mask: tf.Tensor | None) -> tf.Tensor:
+        index = self.vocabulary.lookup(history)
+        return self._recommender.embed(self._history(index), self.vectors, self._know(knowledge, mask))
+
+    @staticmethod
+    def _know(knowledge: tf.Tensor | None, mask: tf.Tensor | None) -> Know | None:
+        return None if knowledge is None else lambda *_: Knowledge(knowledge, mask)
 
 
 def run(examples: Path, model: Path, out: Path, export: ExportConfig) -> dict[str, Any]:
@@ -88,8 +127,7 @@ def run(examples: Path, model: Path, out: Path, export: ExportConfig) -> dict[st
     version = versions[-1] + 1 if versions else 1
     scratch = out / f".writing-{version}"
     shutil.rmtree(scratch, ignore_errors=True)
-    signatures = {"serving_default": served.recommend, "score": served.score, "embed_user": served.embed_user}
-    tf.saved_model.save(served, str(scratch), signatures=signatures)
+    tf.saved_model.save(served, str(scratch), signatures=served.signatures())
     extra = scratch / "assets.extra"
     extra.mkdir()
     histories = _histories(data, restored.recommender.config.max_length, export.warmup_requests)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -18,12 +18,15 @@ from trainer.config import LinkConfig
 MESSAGE_BYTES = 3_500_000
 """Of a message at most: gRPC refuses more than 4 MiB, and TensorFlow's RPC cannot tell it otherwise."""
 
+NEWEST = -1
+"""In place of a checkpoint's step: the adapter as it is now."""
 
-class Knowledge(NamedTuple):
+
+class Answer(NamedTuple):
     """What the language model answered.
 
     Attributes:
-      h: (B, m, d), zeros at prompts that are padding.
+      h: (B, m, d) knowledge, zeros at prompts that are padding.
       gate: (B,) zeros, through which `spare` tells the language model which rows not to learn from.
     """
 
@@ -41,7 +44,7 @@ def spare(h: tf.Tensor, gate: tf.Tensor, helped: tf.Tensor):
         h_aligned = spare(h_aligned, knowledge.gate, M)
 
     Args:
-      h: any shape; the loss must depend on it. gate: of the `Knowledge`.
+      h: any shape; the loss must depend on it. gate: of the `Answer`.
       helped: (B,) M of Eq. 8, not 0 where the language model helped and is left alone.
     """
 
@@ -98,7 +101,7 @@ class LlmLink:
     @tf.autograph.experimental.do_not_convert
     def knowledge(
         self, client: tf.Tensor, step: tf.Tensor, prompts: tf.Tensor, mask: tf.Tensor, history: tf.Tensor
-    ) -> Knowledge:
+    ) -> Answer:
         """Forward: what the language model knows of each user. Backward, it learns, and gives the prompts' gradient.
 
         Args:
@@ -107,17 +110,11 @@ class LlmLink:
           history: (B, H) item indices, oldest first; 0 pads. It is the key to the users' text.
         """
         _, m, width = prompts.shape
-        prompts = tf.cast(prompts, self.dtype)
-        history = tf.cast(history, tf.int32)
+        prompts, history = tf.cast(prompts, self.dtype), tf.cast(history, tf.int32)
         rows = tf.shape(prompts)[0]
         wide, cube = tf.TensorSpec((None, m, width), self.dtype), tf.TensorSpec((None, m, self.d), self.dtype)
         number = tf.TensorSpec((), tf.int64)
-        a_row = m * (width + self.d) * self.dtype.size + m + 8 * tf.shape(history)[1]
-        size = tf.maximum(MESSAGE_BYTES // a_row, 1)
-        parts = tf.maximum((rows + size - 1) // size, 1)
-
-        def part(k, *tensors):
-            return [tensor[k * size : (k + 1) * size] for tensor in tensors]
+        parts, part = self._parts(prompts, history)
 
         def request(k, version):
             k, count = tf.cast(k, tf.int64), tf.cast(parts, tf.int64)
@@ -158,11 +155,42 @@ class LlmLink:
 
         h, gate = exchange(prompts)
         h = tf.ensure_shape(h, (prompts.shape[0], m, self.d))
-        return Knowledge(h, gate)
+        return Answer(h, gate)
+
+    @tf.autograph.experimental.do_not_convert
+    def know(
+        self, client: tf.Tensor, prompts: tf.Tensor, mask: tf.Tensor, history: tf.Tensor, step: int = NEWEST
+    ) -> tf.Tensor:
+        """Forward alone: the knowledge (B, m, d) with the adapter of the checkpoint of ``step``. Nothing is learnt.
+
+        Other arguments are those of ``knowledge``; there is no dropout, and no session is needed.
+        """
+        prompts, history = tf.cast(prompts, self.dtype), tf.cast(history, tf.int32)
+        cube = tf.TensorSpec((None, prompts.shape[1], self.d), self.dtype)
+        parts, part = self._parts(prompts, history)
+
+        def ask(k, h):
+            arguments = [tf.constant(step, tf.int64), *part(k, prompts, mask, history)]
+            return k + 1, tf.concat([h, *self._call(client, "know", arguments, [cube])], 0)
+
+        first = [tf.constant(0), tf.zeros((0, *cube.shape[1:]), self.dtype)]
+        shapes = [tf.TensorShape(()), cube.shape]
+        h = tf.while_loop(lambda k, _: k < parts, ask, first, shape_invariants=shapes)[1]
+        return tf.ensure_shape(h, (prompts.shape[0], *cube.shape[1:]))
 
     def status(self) -> str:
-        """What the side process says of itself, as JSON: adapter version, newest step, counts."""
+        """What the side process says of itself, as JSON: adapter version, newest step, its sizes, counts."""
         return self._ask("status", [], tf.string).numpy().decode()
+
+    def _parts(
+        self, prompts: tf.Tensor, history: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[..., list[tf.Tensor]]]:
+        """How many messages a batch takes, and a function that gives the rows of the k-th of some tensors."""
+        _, m, width = prompts.shape
+        a_row = m * (width + self.d) * self.dtype.size + m + 8 * tf.shape(history)[1]
+        size = tf.maximum(MESSAGE_BYTES // a_row, 1)
+        parts = tf.maximum((tf.shape(prompts)[0] + size - 1) // size, 1)
+        return parts, lambda k, *tensors: [tensor[k * size : (k + 1) * size] for tensor in tensors]
 
     def _ask(self, method: str, arguments: Sequence[tf.Tensor], gives: tf.DType = tf.int64) -> tf.Tensor:
         """From this process, eagerly."""

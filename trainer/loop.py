@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,12 +17,15 @@ from trainer.checkpoint_writer import CheckpointWriter
 from trainer.cluster.ranking import ranking
 from trainer.cluster.strategy import Result, Runtime
 from trainer.cluster.work_queue import WorkQueue, WorkUnit
+from trainer.collaboration import Collaboration, LinkSource
 from trainer.config import TrainConfig
 from trainer.input import Examples, target_counts
+from trainer.llm_link import LlmLink
 from trainer.monitor import Monitor, line, server_bytes
 from trainer.objective import Objective, Prediction
 from trainer.pretraining import Pretraining
 from trainer.progress import Progress
+from trainer.reader import Reader
 from trainer.recommender import Recommender
 from trainer.sampling import Popularity
 from trainer.stopping import Stopping
@@ -74,9 +78,16 @@ class Trainer:
         self.local = runtime.ps_devices != [None] and (config.working_set == "on" or alone)
         per_unit = config.batch * config.steps_per_schedule
         self.queue = WorkQueue(examples.shards("train"), per_unit, config.seed)
+        self.link: LlmLink | None = None
+        self._clients: list[Any] = []
         with self.monitor.phase("read"):
-            self.objective = self._prediction()
-        self.ranking = ranking(runtime, examples, recommender, SLOT if config.average else "", keep=True)
+            self.objective: Objective = self._prediction()
+        if recommender.coco is not None:
+            self.link = LlmLink(config.llm, recommender.coco.config.knowledge_width)
+            self._clients = [runtime.per_worker(self.link.client)]
+            self.objective = Collaboration(recommender, self.objective, LinkSource(self.link))
+        slot = SLOT if config.average else ""
+        self.ranking = ranking(runtime, examples, recommender, slot, keep=True, reader=self.link and Reader(self.link))
         self._functions: dict[tuple[bool, int], Function] = {}
 
     @property
@@ -87,6 +98,11 @@ class Trainer:
     @property
     def _pretraining(self) -> bool:
         return self.progress.epoch < self.config.pretrain.epochs
+
+    @property
+    def _phase_step(self) -> int:
+        """Steps since pre-training, by which the side process knows them."""
+        return 0 if self._pretraining else self.progress.step - self.progress.phase_step
 
     def run(self) -> Progress:
         """Trains until the epochs are done or validation stops improving; returns where it ended.
@@ -100,6 +116,8 @@ class Trainer:
         self.monitor.servers(server_bytes(self.recommender.tables, self.recommender.dense, self.runtime.ps_devices))
         with Stopping(self.config.grace_seconds) as stopping:
             self._resume()
+            if self.link is not None:
+                self.link.begin(self._phase_step)
             board = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
             while self.progress.epoch < self.epochs and not self.progress.stopped:
                 if not self._epoch(stopping, board):
@@ -178,11 +196,13 @@ class Trainer:
         files, firsts, counts, seed = unit.arguments()
         arguments = (tf.constant(files), tf.constant(firsts), tf.constant(counts), tf.constant(seed))
         known = (self._pretraining, steps) in self._functions
+        clients = [] if self._pretraining else self._clients
         with self.monitor.phase("schedule" if known else "compile"):
-            return self.runtime.schedule(self._function(steps), (*arguments, tf.constant(first, tf.int64)))
+            function = self._function(steps)
+            return self.runtime.schedule(function, (*arguments, tf.constant(first, tf.int64), *clients))
 
     def _collect(self, unit: WorkUnit, result: Result, bar: tqdm) -> None:
-        losses, counts = result.fetch()
+        losses, counts, told = result.fetch()
         if not np.isfinite(losses).all():
             raise FloatingPointError(
                 f"{self.folder.name}: the loss is {losses[~np.isfinite(losses)][0]} in epoch {unit.epoch + 1}; "
@@ -194,6 +214,7 @@ class Trainer:
         running.loss += float((losses * counts).sum())
         running.targets += int(counts.sum())
         running.examples += unit.records
+        running.tell(told)
         if result.attempts > 1:
             running.repeated += (result.attempts - 1) * unit.records
             tqdm.write(
@@ -207,12 +228,13 @@ class Trainer:
         """The work of one scheduled call of this phase, of so many steps."""
         key = (self._pretraining, steps)
         if key not in self._functions:
-            objective: Objective = self.objective
+            objective, asks = self.objective, self.link is not None
             if self._pretraining:
-                objective = Pretraining(self.recommender, self.config.pretrain)
+                objective, asks = Pretraining(self.recommender, self.config.pretrain), False
             workers = self.runtime.workers if self.local else 0
+            vocabulary = self.examples.vocabulary
             self._functions[key] = unit_function(
-                self.recommender, objective, self.optimizer, self.examples.vocabulary, self.config, steps, workers
+                self.recommender, objective, self.optimizer, vocabulary, self.config, steps, workers, asks
             )
         return self._functions[key]
 
@@ -241,6 +263,10 @@ class Trainer:
         self._tick()
         state = {**progress.state(), "queue": self.queue.state()}
         with self.monitor.phase("checkpoint"):
+            if self.link is not None and not self._pretraining:
+                # First: a checkpoint of ours without one of the side process's could not be gone on from.
+                there = [step - progress.phase_step for step in checkpoint.steps(self.checkpoints)]
+                self.link.checkpoint(self._phase_step, [step for step in there if step > 0])
             self.writer.save(self.recommender.tables, self.recommender.dense, state, progress.best_checkpoint)
         self._saved = here
         self._save_at = time.monotonic() + 60 * (self.config.checkpoint_minutes or math.inf)

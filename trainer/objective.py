@@ -43,6 +43,41 @@ class Batch(NamedTuple):
     seed: tf.Tensor  # (2,), of dropout
 
 
+class Reading(NamedTuple):
+    """What a step has read for a batch."""
+
+    rows: tf.Tensor  # (u, d), of the item table
+    places: list[tf.Tensor]  # among them: of inputs, targets and, where the loss has them, negatives
+    known: tf.Tensor | None  # (u, D), the items' knowledge
+    attributes: tuple[tf.Tensor, tf.Tensor, tf.Tensor] | None
+
+
+class Outputs(NamedTuple):
+    """A model's outputs at T positions, and what is asked there."""
+
+    vectors: tf.Tensor  # (u, d), the items'
+    h: tf.Tensor  # (T, d)
+    target: tf.Tensor  # (T,), 0 where nothing is asked
+    hit: tf.Tensor  # (T,), the target's place among ``vectors``
+    miss: tf.Tensor | None  # (T,), that of a negative of its own
+    along: tuple[tf.Tensor, ...]
+
+    def at(self, where: tf.Tensor) -> Outputs:
+        """Those of the positions that are true in ``where`` (T,)."""
+        h, target, hit = (tf.boolean_mask(part, where) for part in (self.h, self.target, self.hit))
+        miss = None if self.miss is None else tf.boolean_mask(self.miss, where)
+        return Outputs(self.vectors, h, target, hit, miss, tuple(tf.boolean_mask(part, where) for part in self.along))
+
+    def joined(self, other: Outputs) -> Outputs:
+        """These positions and then those of ``other``, without what stands along them."""
+        h, target, hit = (
+            tf.concat(pair, axis=0)
+            for pair in ((self.h, other.h), (self.target, other.target), (self.hit, other.hit))
+        )
+        miss = None if self.miss is None else tf.concat([self.miss, other.miss], axis=0)
+        return Outputs(self.vectors, h, target, hit, miss, ())
+
+
 class Prediction:
     """The model's ``window`` and one of the losses over items. An ``Objective``."""
 
@@ -80,32 +115,49 @@ class Prediction:
 
     def loss(self, step: Step, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """See ``Objective``: mean over all positions that have a target, and their number T."""
-        recommender, kind = self._recommender, self._config.kind
-        inputs, targets, negatives, seed = batch
-        ids = tf.maximum(inputs, 0)
-        if kind == "softmax":
+        read = self.read(step, batch)
+        with step.weights(self._recommender.dense):
+            asked = self.outputs(read, batch)
+        asked = asked.at(asked.target > 0)
+        return self.mean(read, batch, asked), tf.size(asked.target)
+
+    def read(self, step: Step, batch: Batch) -> Reading:
+        """What the model computes a batch's outputs from."""
+        recommender = self._recommender
+        ids, targets, negatives = tf.maximum(batch.inputs, 0), batch.targets, batch.negatives
+        if self._config.kind == "softmax":
             unique, rows, places = None, step.whole(recommender.items), [ids, targets]
         else:
             unique, rows, places = step.rows(recommender.items, ids, targets, negatives)
         attributes = _read_attributes(recommender, step, ids) if self._model.reads_attributes else None
-        with step.weights(recommender.dense):
-            vectors = self._model.items(rows, recommender.known(step, unique))
-            x, along = [(vectors, places[0])], [targets, *(p for p in places[1:] if p.shape.rank == 2)]
-            if attributes is not None:
-                held, there, own = attributes
-                x.append((self._model.describe(held, there), own))
-            body = encode(recommender, self._model, [part for part, _ in x], seed)
-            h, _, *rest = by_length(body, inputs, *(place for _, place in x), *along)
-        h, target, hit, *miss = (tf.boolean_mask(part, rest[len(x)] > 0) for part in (h, *rest[len(x) :]))
-        count, hits = tf.size(target), tf.gather(vectors, hit)
+        return Reading(rows, places, recommender.known(step, unique), attributes)
+
+    def outputs(self, read: Reading, batch: Batch, *along: tf.Tensor) -> Outputs:
+        """The model's outputs at the T positions of a batch that are no padding, and ``along`` (B, L) there."""
+        vectors = self._model.items(read.rows, read.known)
+        x = [(vectors, read.places[0])]
+        if read.attributes is not None:
+            held, there, own = read.attributes
+            x.append((self._model.describe(held, there), own))
+        body = encode(self._recommender, self._model, [part for part, _ in x], batch.seed)
+        places = [place for place in read.places[1:] if place.shape.rank == 2]
+        found = by_length(body, batch.inputs, *(place for _, place in x), batch.targets, *places, *along)
+        h, target, hit, *rest = found[0], *found[2 + len(x) :]
+        miss = rest.pop(0) if len(places) > 1 else None
+        return Outputs(vectors, h, target, hit, miss, tuple(rest))
+
+    def mean(self, read: Reading, batch: Batch, asked: Outputs) -> tf.Tensor:
+        """The loss over positions that have a target."""
+        kind, vectors, h, target = self._config.kind, asked.vectors, asked.h, asked.target
+        hits = tf.gather(vectors, asked.hit)
         if kind == "softmax":
-            return losses.softmax(h, vectors, target), count
+            return losses.softmax(h, vectors, target)
         if kind in ("sampled_softmax", "mixed"):
-            sampled = tf.gather(vectors, places[2])
-            return losses.sampled_softmax(h, hits, sampled, target, negatives, self._log_q()), count
+            sampled = tf.gather(vectors, read.places[2])
+            return losses.sampled_softmax(h, hits, sampled, target, batch.negatives, self._log_q())
         if kind == "bce":
-            return losses.binary(h, hits, tf.gather(vectors, miss[0])), count
-        return losses.in_batch(h, hits, target, tf.constant(self._popularity.probability)), count
+            return losses.binary(h, hits, tf.gather(vectors, asked.miss))
+        return losses.in_batch(h, hits, target, tf.constant(self._popularity.probability))
 
     def _log_q(self) -> tf.Tensor:
         """Log of how often each item (N,) is expected among the negatives."""
@@ -131,6 +183,12 @@ def encode(
         return model(recommender.model.hide(x, ids), ids != 0, seeds[group])
 
     return body
+
+
+def grid(shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The row and the column of each place of a matrix."""
+    row = tf.broadcast_to(tf.range(shape[0])[:, None], shape)
+    return row, tf.broadcast_to(tf.range(shape[1])[None], shape)
 
 
 def _read_attributes(

@@ -11,7 +11,7 @@ from trainer import losses, masking
 from trainer.config import PretrainConfig
 from trainer.layers.groups import by_length
 from trainer.layers.tables import EmbeddingTable
-from trainer.objective import encode
+from trainer.objective import encode, grid
 from trainer.recommender import Recommender
 from trainer.sampling import unseen
 from trainer.step import Step
@@ -70,8 +70,7 @@ class Pretraining:
         with step.weights(recommender.dense):
             vectors = model.items(rows, recommender.known(step, unique))
             shape = tf.shape(inputs)
-            row = tf.broadcast_to(tf.range(shape[0])[:, None], shape)
-            column = tf.broadcast_to(tf.range(shape[1])[None], shape)
+            row, column = grid(shape)
             body = encode(recommender, model.context, [vectors], seed)
             h, _, _, row, column = by_length(body, inputs, place, row, column)
             hidden = tf.boolean_mask(tf.stack([row, column], axis=1), row < users)

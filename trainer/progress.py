@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 
 @dataclass
@@ -16,6 +19,13 @@ class Running:
     examples: int = 0
     repeated: int = 0  # of the examples, at most so many were trained on more than once
     seconds: float = 0.0
+    told: dict[str, list[float]] = field(default_factory=dict)  # by name, a sum and how many it is of: Step.tell
+
+    def tell(self, told: Mapping[str, np.ndarray]) -> None:
+        """Adds what a unit's steps told, (steps, 2) each."""
+        for name, values in told.items():
+            before = self.told.get(name, [0.0, 0.0])
+            self.told[name] = [float(old + new) for old, new in zip(before, values.sum(axis=0), strict=True)]
 
 
 @dataclass
@@ -58,4 +68,5 @@ class Progress:
             "targets_per_second": running.targets / running.seconds,
             "examples": running.examples,
             "repeated": running.repeated,
+            **{name: total / max(count, 1.0) for name, (total, count) in running.told.items()},
         }

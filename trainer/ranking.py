@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from trainer import metrics
 from trainer.input import Examples, Held, held_out
+from trainer.reader import Reader
 from trainer.recommender import Recommender
 
 Score = Callable[[Held], np.ndarray]
@@ -89,10 +90,17 @@ class LocalRanking:
     Args:
       slot: score with this slot's values, such as the averaged weights, in place of the parameters.
       batch: rows scored at once. keep: hold a split's rows in memory once they are read.
+      reader: of what a language model knows, for a recommender that uses it.
     """
 
     def __init__(
-        self, examples: Examples, recommender: Recommender, slot: str = "", batch: int = 1024, keep: bool = False
+        self,
+        examples: Examples,
+        recommender: Recommender,
+        slot: str = "",
+        batch: int = 1024,
+        keep: bool = False,
+        reader: Reader | None = None,
     ) -> None:
         self._examples, self._recommender, self._slot = examples, recommender, slot
         self._batch, self._keep = batch, keep
@@ -100,9 +108,11 @@ class LocalRanking:
         self._length = recommender.config.max_length
         self._vectors = tf.Variable(tf.zeros((recommender.size, recommender.width)), trainable=False)
 
+        know = reader and reader.through(reader.client())
+
         @tf.function(input_signature=[tf.TensorSpec((None, self._length), tf.int32)])
         def scores(history: tf.Tensor) -> tf.Tensor:
-            return recommender.scores(history, self._vectors)
+            return recommender.scores(history, self._vectors, know)
 
         self._scores = scores
 

@@ -9,11 +9,12 @@ import tensorflow as tf
 import tf_keras
 
 from trainer.attributes import Attributes
-from trainer.config import ModelConfig
+from trainer.config import CocoConfig, ModelConfig
 from trainer.layers.features import Feature, FeatureTables
 from trainer.layers.flat import FlatWeights
 from trainer.layers.tables import EmbeddingTable, normal, zeros
 from trainer.models import MODELS
+from trainer.models.coco import CoCo, Know
 from trainer.optimizers import Optimizer
 from trainer.step import Step
 
@@ -28,6 +29,7 @@ class Recommender:
       knowledge: (N, D) frozen item vectors that the model projects and adds to the id's; None for ids only.
       devices: one a parameter server; ``(None,)`` keeps everything in this process.
       attributes: of the N items, where ``config.attributes`` names some.
+      coco: prompts and alignment around the model, where it is enabled.
 
     Raises:
       ValueError: ``knowledge`` or ``attributes`` has not N rows, or attributes are missing or not asked for.
@@ -41,6 +43,7 @@ class Recommender:
         devices: Sequence[str | None] = (None,),
         seed: int = 0,
         attributes: Attributes | None = None,
+        coco: CocoConfig | None = None,
     ) -> None:
         if knowledge is not None and len(knowledge) != size:
             raise ValueError(f"knowledge must have {size} rows, one an item index, got {len(knowledge)}")
@@ -53,7 +56,8 @@ class Recommender:
         tf_keras.utils.set_random_seed(seed)
         self.model = MODELS[config.kind](config)
         self.model.build((None, config.max_length, config.d), None if knowledge is None else knowledge.shape[1])
-        self.dense = FlatWeights(self.model, devices)
+        self.coco: CoCo | None = CoCo(self.model, coco, seed) if coco and coco.enabled else None
+        self.dense = FlatWeights(self.coco or self.model, devices)
         stddev = config.item_stddev or (2.0 / (size + config.d)) ** 0.5
         self.items = EmbeddingTable("item", size, config.d, normal(stddev), seed, devices)
         self.knowledge: EmbeddingTable | None = None
@@ -108,16 +112,23 @@ class Recommender:
         rows = tf.gather(self.features.tables[0].whole(slot), tf.maximum(ids, 0))
         return tf.concat([vectors, self.model.describe(rows, there)], axis=1)
 
-    def embed(self, history: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
-        """history (B, L), vectors (N, width) -> the users' vectors (B, d), with the model's own (pulled) weights."""
+    def embed(self, history: tf.Tensor, vectors: tf.Tensor, know: Know | None = None) -> tf.Tensor:
+        """history (B, L), vectors (N, width) -> the users' vectors (B, d), with the model's own (pulled) weights.
+
+        Args:
+          know: gives CoCo's knowledge of the users; without it they have none, and their vector is h_RS.
+        """
         ids = self.model.question(history)
         x = self.model.hide(tf.gather(vectors, tf.maximum(ids, 0)), ids)
-        return self.model(x, ids != 0)[:, -1]
+        h = self.model(x, ids != 0)  # (B, L, d)
+        if self.coco is None or know is None:
+            return h[:, -1]
+        return self.coco.aligned(h, ids != 0, know(self.coco.prompts(h[:, -1]), history))
 
     def candidates(self, vectors: tf.Tensor) -> tf.Tensor:
         """The part of items' vectors (…, width) that users' vectors are multiplied with: (…, d)."""
         return vectors[..., : self.config.d]
 
-    def scores(self, history: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
-        """history (B, L), vectors (N, width) -> every item's score (B, N)."""
-        return tf.matmul(self.embed(history, vectors), self.candidates(vectors), transpose_b=True)
+    def scores(self, history: tf.Tensor, vectors: tf.Tensor, know: Know | None = None) -> tf.Tensor:
+        """history (B, L), vectors (N, width) -> every item's score (B, N); ``know`` as of ``embed``."""
+        return tf.matmul(self.embed(history, vectors, know), self.candidates(vectors), transpose_b=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from trainer import averaging, checkpoint
 from trainer.attributes import read_attributes
-from trainer.config import ModelConfig
+from trainer.config import CocoConfig, ModelConfig
 from trainer.input import Examples
 from trainer.recommender import Recommender
 
@@ -25,6 +25,7 @@ class Saved:
     checkpoint: Path
     config: dict[str, Any]  # the TrainConfig it was trained with
     recommender: Recommender
+    step: int  # of the checkpoint, counted since pre-training, by which a side process knows it
 
 
 def load(folder: Path, examples: Examples, devices: Sequence[str | None] = (None,)) -> Saved:
@@ -45,7 +46,11 @@ def load(folder: Path, examples: Examples, devices: Sequence[str | None] = (None
     model = ModelConfig(**config["model"])
     knowledge = np.load(best / "table.knowledge.npy", mmap_mode="r") if model.knowledge else None
     attributes = read_attributes(examples, model.attributes) if model.attributes else None
-    recommender = Recommender(model, examples.vocabulary.size, knowledge, devices, attributes=attributes)
+    coco = CocoConfig(**config.get("coco", {}))
+    if not coco.fixed:
+        coco = replace(coco, prompts="")  # the checkpoint has the codebook
+    recommender = Recommender(model, examples.vocabulary.size, knowledge, devices, 0, attributes, coco)
     slot = averaging.SLOT if config["average"] else ""
     checkpoint.restore_for_use(best, recommender.tables, recommender.dense, slot)
-    return Saved(folder, best, config, recommender)
+    state = json.loads((best / "state.json").read_text())
+    return Saved(folder, best, config, recommender, state["step"] - state["phase_step"])

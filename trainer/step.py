@@ -35,6 +35,10 @@ class Step:
       working: copies to read and update in place of the parameters themselves.
       wire: the type in which rows, weights and gradients travel between worker and servers.
       ahead: the rows this step will ask for, where they were read before.
+      client: through which a loss asks the language model's side process.
+
+    Attributes:
+      told: by name the sum and the number of what a loss told of this step.
     """
 
     def __init__(
@@ -44,8 +48,10 @@ class Step:
         working: WorkingSet | None = None,
         wire: tf.DType = tf.float32,
         ahead: Ahead | None = None,
+        client: tf.Tensor | None = None,
     ) -> None:
-        self.index = index
+        self.index, self.client = index, client
+        self.told: dict[str, tf.Tensor] = {}
         self._working, self._wire, self._ahead = working, wire, ahead
         self._dense = dense if working is None and ahead is None else None
         self._parcel: _Parcel | None = None
@@ -112,6 +118,11 @@ class Step:
         self._flat.append((held, values))
         with flat.bound(values):
             yield
+
+    def tell(self, name: str, values: tf.Tensor) -> None:
+        """Values (n,) of one kind, of which a training's history gets the mean over an epoch."""
+        values = tf.cast(values, tf.float32)
+        self.told[name] = tf.stack([tf.reduce_sum(values), tf.cast(tf.size(values), tf.float32)])
 
     def update(self, loss: tf.Tensor, optimizer: Optimizer) -> None:
         """Takes the gradients of ``loss`` and applies them, each on the server that owns the parameter."""

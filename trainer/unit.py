@@ -25,6 +25,9 @@ SIGNATURE = [
 ]
 """What ``WorkUnit.arguments`` gives, and the number of the unit's first step."""
 
+CLIENT = tf.TensorSpec((), tf.resource)
+"""What follows where the objective asks the language model: the client of the worker that runs the unit."""
+
 
 def unit_function(
     recommender: Recommender,
@@ -34,17 +37,22 @@ def unit_function(
     config: TrainConfig,
     steps: int,
     workers: int = 0,
+    asks: bool = False,
 ) -> Function:
-    """A function of ``SIGNATURE`` that trains ``steps`` batches; returns each one's loss and what it is a mean over.
+    """A function of ``SIGNATURE`` that trains ``steps`` batches.
+
+    It returns each one's loss, what that is a mean over, and by name the sums and numbers (steps, 2) of what the losses
+    told.
 
     Args:
       workers: of the cluster, where the unit is trained on a working set; 0 where it is not.
+      asks: the objective asks the language model: the function also takes a ``CLIENT``.
     """
     length, batch = config.model.max_length, config.batch
     wire, prefetch = tf.as_dtype(config.wire), config.prefetch
 
-    @tf.function(input_signature=SIGNATURE)
-    def unit(files, firsts, counts, seed, first):
+    @tf.function(input_signature=[*SIGNATURE, CLIENT] if asks else SIGNATURE)
+    def unit(files, firsts, counts, seed, first, client=None):
         history, targets = training_windows(read_records(files, firsts, counts), vocabulary, length)
         order = tf.argsort(tf.random.stateless_uniform((tf.shape(history)[0],), seed))
         history, targets = tf.gather(history, order), tf.gather(targets, order)
@@ -60,10 +68,10 @@ def unit_function(
             return read_ahead(objective.touched([batches[k]]), wire)
 
         def one(index, ahead, parts):
-            with Step(index, recommender.dense, working, wire, ahead) as step:
+            with Step(index, recommender.dense, working, wire, ahead, client) as step:
                 loss, count = objective.loss(step, parts)
             step.update(loss, optimizer)
-            return loss, count
+            return loss, count, step.told
 
         if prefetch:
             done, ahead = [], rows_of(0)
@@ -77,6 +85,7 @@ def unit_function(
             done = [step_function(first + k, None, batches[k]) for k in range(steps)]
         if working is not None:
             working.push()
-        return tf.stack([loss for loss, _ in done]), tf.stack([count for _, count in done])
+        losses, counts, told = zip(*done, strict=True)
+        return tf.stack(losses), tf.stack(counts), tf.nest.map_structure(lambda *each: tf.stack(each), *told)
 
     return unit

@@ -39,3 +39,22 @@ class Decoupling(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         """(B, n, d) → (B, heads, n, d / heads)."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class Mean(nn.Module):
+    """No decoupling, for comparison: each prompt's knowledge is the mean of the mixed states, projected to d.
+
+    Args:
+        width, d: as of `Decoupling`, whose place it takes; ``heads`` is of no meaning here.
+    """
+
+    def __init__(self, width: int, d: int, heads: int = 1) -> None:
+        super().__init__()
+        self.value = nn.Linear(width, d, bias=False)
+        nn.init.xavier_uniform_(self.value.weight)
+
+    def forward(self, prompts: Tensor, prompt_mask: Tensor, mixed: Tensor, mixed_mask: Tensor) -> Tensor:
+        """As `Decoupling.forward`."""
+        there = mixed_mask.unsqueeze(-1).to(mixed.dtype)
+        mean = (mixed * there).sum(1, keepdim=True) / there.sum(1, keepdim=True)  # (B, 1, D)
+        return self.value(mean) * prompt_mask.unsqueeze(-1)

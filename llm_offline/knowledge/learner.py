@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +66,7 @@ class Learner:
         counts: of what happened: forward; backward (applied); updates; duplicates (sent again, answered again); again
             (trained again after a worker's loss, not applied); late (too old to know whether it was applied, not
             applied); recomputed (the forward pass was no longer held); replaced (so was its adapter version: the
-            gradient is that of the newest); seconds of work.
+            gradient is that of the newest); known (forward passes that teach nothing); seconds of work.
     """
 
     def __init__(self, reasoner: Reasoner, config: LlmConfig) -> None:
@@ -148,6 +149,31 @@ class Learner:
         self.counts["seconds"] += time.monotonic() - began
         return answer
 
+    def know(self, question: Question, weights: Mapping[str, Tensor] | None = None) -> np.ndarray:
+        """The knowledge (B, m, d) with the newest adapter, or with ``weights``; nothing is learnt or remembered.
+
+        Raises:
+            ValueError: as `forward`, or ``weights`` of other sizes.
+        """
+        began = time.monotonic()
+        self._check(question)
+        self.counts["known"] += 1
+        if weights is None:
+            weights = self._versions[self.version]
+        else:
+            self._check_sizes(weights)
+        knowledge = self._room(question)
+        with torch.no_grad():
+            for answer in self._reasoner.answer(question, weights):
+                knowledge[answer.rows] = answer.knowledge.cpu().numpy()
+        self.counts["seconds"] += time.monotonic() - began
+        return knowledge
+
+    def about(self) -> dict[str, float]:
+        """What a trainer has to know of the language model: D, d, and the scale of its input embeddings."""
+        reasoner = self._reasoner
+        return {"width": reasoner.width, "knowledge_width": self._config.d, "scale": reasoner.scale}
+
     def state(self) -> dict[str, Any]:
         """All that `restore` needs: tensors, numbers and text."""
         return {
@@ -172,11 +198,7 @@ class Learner:
         state = self._first if state is None else state
         if state["model"] != self._reasoner.model_id:
             raise ValueError(f"checkpoint: is of {state['model']}, this is {self._reasoner.model_id}")
-        sizes = {name: tuple(value.shape) for name, value in self._weights.items()}
-        there = {name: tuple(value.shape) for name, value in state["weights"].items()}
-        if there != sizes:
-            odd = sorted(name for name in {*sizes, *there} if sizes.get(name) != there.get(name))
-            raise ValueError(f"checkpoint: was made with another llm.rank, d or layers: {odd[0]} differs")
+        self._check_sizes(state["weights"])
         with torch.no_grad():
             for name, value in self._weights.items():
                 value.copy_(state["weights"][name])
@@ -208,9 +230,20 @@ class Learner:
                 f"received {question.prompts.shape} and {question.history.shape}"
             )
 
+    def _check_sizes(self, weights: Mapping[str, Tensor]) -> None:
+        sizes = {name: tuple(value.shape) for name, value in self._weights.items()}
+        there = {name: tuple(value.shape) for name, value in weights.items()}
+        if there != sizes:
+            odd = sorted(name for name in {*sizes, *there} if sizes.get(name) != there.get(name))
+            raise ValueError(f"checkpoint: was made with another llm.rank, d or layers: {odd[0]} differs")
+
+    def _room(self, question: Question) -> np.ndarray:
+        """An array for the knowledge of every prompt."""
+        return np.empty((*question.mask.shape, self._config.d), str(self._reasoner.wire).removeprefix("torch."))
+
     def _answer(self, request: Request, question: Question, digest: bytes) -> _Held:
         leaves = self._versions[self.version]
-        knowledge = np.empty((*question.mask.shape, self._config.d), str(self._reasoner.wire).removeprefix("torch."))
+        knowledge = self._room(question)
         answers, tokens = [], 0
         for answer in self._reasoner.answer(question, leaves):
             knowledge[answer.rows] = answer.knowledge.detach().cpu().numpy()

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import torch
 
 from llm_offline.config import LlmConfig
 from llm_offline.knowledge.learner import Learner, Request
@@ -39,6 +40,7 @@ class LinkService:
     def __init__(self, learner: Learner, checkpoints: Checkpoints, config: LlmConfig) -> None:
         self._learner, self._checkpoints, self._config = learner, checkpoints, config
         self._session, self._saved = 0, 0
+        self._read: tuple[int, dict[str, torch.Tensor]] | None = None  # the checkpoint that was read last, by its step
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="learner")
 
     def resume(self) -> int:
@@ -72,6 +74,14 @@ class LinkService:
         self._save_now_and_then()
         return [found]
 
+    def know(self, step: np.int64, prompts: np.ndarray, mask: np.ndarray, history: np.ndarray) -> list[Any]:
+        """Forward alone, without dropout: with the adapter of the checkpoint of ``step``, or below 0 with the newest.
+
+        It is no step of a training: nothing is learnt, and any session may ask.
+        """
+        weights = None if step < 0 else self._weights(int(step))
+        return [self._learner.know(Question(prompts, mask, history, None), weights)]
+
     def begin(self, session: np.int64, step: np.int64) -> list[Any]:
         """The trainer begins at ``step``, 0 or that of its checkpoint. Sent again, it changes nothing."""
         if session != self._session:
@@ -90,9 +100,10 @@ class LinkService:
         return [np.int64(self._learner.version)]
 
     def status(self) -> list[Any]:
-        """Version, step and counts as JSON."""
+        """Version, step, the language model's sizes and counts as JSON."""
         learner = self._learner
-        return [json.dumps({"version": learner.version, "step": learner.step, **learner.counts}).encode()]
+        told = {"version": learner.version, "step": learner.step, **learner.about(), **learner.counts}
+        return [json.dumps(told).encode()]
 
     def end(self) -> None:
         """Ends the process, after the requests that wait and a checkpoint; nothing is answered after that."""
@@ -134,7 +145,13 @@ class LinkService:
             self._saved = self._learner.version
             print(f"WARNING: llm: no checkpoint of step {self._learner.step}: {error}", flush=True)
 
+    def _weights(self, step: int) -> dict[str, torch.Tensor]:
+        if self._read is None or self._read[0] != step:
+            self._read = step, self._checkpoints.weights(step)
+        return self._read[1]
+
     def _save(self, step: int, asked: bool) -> None:
+        self._read = None
         self._checkpoints.save(self._learner, self._session, step, asked)
         self._saved = self._learner.version
 
@@ -152,6 +169,7 @@ def start(service: LinkService, wire: str, address: str) -> Any:
         "forward": (service.forward, [request, cube, flags, history], [cube, number]),
         "backward": (service.backward, [request, cube, learns], [tf.TensorSpec((), tf.bool), cube]),
         "replay": (service.replay, [request, cube, flags, history, cube, learns], [cube]),
+        "know": (service.know, [number, cube, flags, history], [cube]),
         "begin": (service.begin, [number, number], [number]),
         "checkpoint": (service.checkpoint, [number, number, steps], [number]),
         "status": (service.status, [], [tf.TensorSpec((), tf.string)]),

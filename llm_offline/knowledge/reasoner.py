@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from llm_offline.batching import length_batches
 from llm_offline.config import LlmConfig
-from llm_offline.knowledge.decoupling import Decoupling
+from llm_offline.knowledge.decoupling import Decoupling, Mean
 from llm_offline.knowledge.lora import Adapters, Pass
 from llm_offline.knowledge.titles import Titles
 from llm_offline.language_model import LanguageModel
@@ -25,13 +25,13 @@ class Question:
     Attributes:
         prompts: (B, m, D), and their mask (B, m), True at prompts, at least one a row.
         history: (B, H) item indices, oldest first; 0 pads.
-        seed: of the LoRA dropout.
+        seed: of the LoRA dropout; None is without.
     """
 
     prompts: np.ndarray
     mask: np.ndarray
     history: np.ndarray
-    seed: int
+    seed: int | None
 
 
 @dataclass
@@ -69,12 +69,19 @@ class Reasoner(nn.Module):
             self.model.pooler = None  # BERT's pooler is used by nobody here
         torch.manual_seed(config.seed)
         self._adapters = Adapters(self.model, config.rank, config.alpha, config.dropout)
-        self.decoupling = Decoupling(self.width, config.d, config.heads)
+        kinds = {"attention": Decoupling, "mean": Mean}
+        self.decoupling = kinds[config.decoupling](self.width, config.d, config.heads)
         self.wire = torch.promote_types(language_model.dtype, torch.float32)  # of prompts and knowledge
         if self.wire == torch.float64:
             _widen_norms(self.model)
         self.decoupling.to(self.wire)
         self.to(config.device).eval()
+
+    @property
+    def scale(self) -> float:
+        """Root mean square of the model's input embeddings (the first ten thousand of them)."""
+        some = self.model.get_input_embeddings().weight[:10_000].detach()
+        return float(some.double().square().mean().sqrt())
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """LoRA's weights and the decoupling attention's, by name."""
@@ -117,7 +124,8 @@ class Reasoner(nn.Module):
         for number, rows in enumerate(length_batches(lengths, self._config.batch_tokens)):
             prompts = self._tensor(question.prompts[rows]).to(self.wire).requires_grad_()
             tokens, text_mask = _padded([texts[row] for row in rows])
-            run = Pass(seed=question.seed + number if self._config.dropout else None)
+            drops = self._config.dropout and question.seed is not None
+            run = Pass(seed=question.seed + number if drops else None)
             self._adapters.current = run
             inputs = (prompts, self._tensor(question.mask[rows]), self._tensor(tokens), self._tensor(text_mask))
             knowledge = functional_call(self, dict(leaves), inputs)

@@ -60,6 +60,16 @@ class Checkpoints:
         learner.restore(torch.load(folder / _FILE, map_location="cpu", weights_only=True))
         return manifest["session"]
 
+    def weights(self, step: int) -> dict[str, torch.Tensor]:
+        """The adapter and the decoupling attention of ``ckpt-<step>``.
+
+        Raises:
+            DataError: there is no such checkpoint, or it is not whole.
+        """
+        folder = self._folder / f"ckpt-{step}"
+        folders.read_manifest(folder)
+        return torch.load(folder / _FILE, map_location="cpu", weights_only=True)["weights"]
+
     def steps(self) -> list[int]:
         """Of the checkpoints that are there, rising."""
         names = (path.name for path in self._folder.glob("ckpt-*"))

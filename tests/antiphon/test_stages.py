@@ -4,8 +4,8 @@ from antiphon import records, stages
 from antiphon.config import Config
 from antiphon.stages import Stage
 from feature_store.config import DataConfig
-from llm_offline.config import SourceConfig
-from trainer.config import ModelConfig, TrainConfig
+from llm_offline.config import LlmConfig, SourceConfig
+from trainer.config import CocoConfig, ModelConfig, TrainConfig
 
 
 def config(tmp_path, **fields) -> Config:
@@ -140,6 +140,24 @@ def test_a_resumable_stage_keeps_what_it_made_only_for_the_same_identity(tmp_pat
     stages.do(run, trained(2, 16))
     assert not checkpoint.exists()
     assert "was made from other inputs or settings; starting afresh" in capsys.readouterr().out
+
+
+def test_a_variant_with_coco_is_another_with_another_language_model_or_other_prompts(tmp_path):
+    prompts = tmp_path / "prompts.npy"
+    variants = {"coco": TrainConfig(coco=CocoConfig(enabled=True, prompts=str(prompts))), "ids": TrainConfig()}
+
+    def of(variant: str, **settings) -> tuple[object, object]:
+        run = config(tmp_path, variants=variants, llm=LlmConfig(**settings))
+        (found,) = (each for each in stages.plan(run) if each.name == f"train-{variant}")
+        return str(found.settings), found.identity(run)
+
+    first, alone = of("coco"), of("ids")
+    assert of("coco", port=1)[1] == first[1]  # it only says where to listen
+    other = of("coco", model="minilm")
+    prompts.write_bytes(b"x")
+    for changed in (other, of("coco")):
+        assert changed[0] != first[0] and changed[1] != first[1]
+    assert of("ids", model="minilm") == alone
 
 
 def test_raw_files_are_known_by_name_size_and_time(tmp_path):

@@ -191,6 +191,30 @@ def test_a_checkpoint_of_the_trainer_s_step_is_what_a_later_begin_goes_back_to(s
         connected(side, step=17)
 
 
+def test_what_is_only_read_teaches_nothing_and_may_be_of_an_earlier_checkpoint(still, batch, monkeypatch):
+    prompts, mask, history = batch
+    upstream = np.random.default_rng(1).normal(size=(B, M, D))
+    link = connected(still)
+    ask = asker(link, mask, history)
+
+    def know(**step):
+        return link.know(link.client(), tf.constant(prompts), tf.constant(mask), tf.constant(history), **step).numpy()
+
+    ask(prompts, upstream, step=1)
+    link.checkpoint(1, kept=[])
+    first = know()
+    np.testing.assert_array_equal(ask(prompts, upstream, step=2)[0], first)
+    told = json.loads(link.status())
+    assert np.abs(know() - first).max() > 1e-6
+    np.testing.assert_array_equal(know(step=1), first)
+    monkeypatch.setattr("trainer.llm_link.MESSAGE_BYTES", 2 * (M * (WIDTH + D) * 8 + M + 8 * 3))
+    np.testing.assert_allclose(know(step=1), first, rtol=0, atol=1e-12)
+    after = json.loads(link.status())
+    assert (after["version"], after["known"] - told["known"]) == (told["version"], 5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="refused know: .*MANIFEST"):
+        know(step=17)
+
+
 def test_a_side_process_out_of_reach_is_an_error_that_names_it(capfd):
     link = LlmLink(LinkConfig("127.0.0.1:9", wait_seconds=1.0, call_seconds=0.5), D, tf.float64)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"llm.address: 127.0.0.1:9 could not be reached for 1"):

@@ -11,7 +11,9 @@ from trainer.cluster.strategy import Runtime
 from trainer.cluster.work_queue import Piece, WorkUnit, cut
 from trainer.input import Examples, held_out_rows, read_records
 from trainer.ranking import LocalRanking, Outcomes, Ranking, places
+from trainer.reader import Reader
 from trainer.recommender import Recommender
+from trainer.unit import CLIENT
 
 
 def ranking(
@@ -21,11 +23,12 @@ def ranking(
     slot: str = "",
     batch: int = 1024,
     keep: bool = False,
+    reader: Reader | None = None,
 ) -> Ranking:
     """Where ``runtime`` computes: see ``LocalRanking`` and ``ClusterRanking``."""
     if runtime.ps_devices == [None]:
-        return LocalRanking(examples, recommender, slot, batch, keep)
-    return ClusterRanking(runtime, examples, recommender, slot, batch)
+        return LocalRanking(examples, recommender, slot, batch, keep, reader)
+    return ClusterRanking(runtime, examples, recommender, slot, batch, reader)
 
 
 class ClusterRanking:
@@ -37,7 +40,13 @@ class ClusterRanking:
     """
 
     def __init__(
-        self, runtime: Runtime, examples: Examples, recommender: Recommender, slot: str = "", batch: int = 1024
+        self,
+        runtime: Runtime,
+        examples: Examples,
+        recommender: Recommender,
+        slot: str = "",
+        batch: int = 1024,
+        reader: Reader | None = None,
     ) -> None:
         self._runtime, self._examples, self._batch = runtime, examples, batch
         self._refreshed = 0
@@ -45,15 +54,16 @@ class ClusterRanking:
         dense = recommender.dense
         weights = dense.slots[slot] if slot else dense.variables
         pieces = tf.TensorSpec((None,), tf.int64)
+        takes = [tf.TensorSpec((None,), tf.string), pieces, pieces, tf.TensorSpec((), tf.int64)]
+        self._clients = [runtime.per_worker(reader.client)] if reader else []
 
-        @tf.function(
-            input_signature=[tf.TensorSpec((None,), tf.string), pieces, pieces, tf.TensorSpec((), tf.int64)]
-        )
-        def unit(files, firsts, counts, refreshed):
+        @tf.function(input_signature=[*takes, *(CLIENT for _ in self._clients)])
+        def unit(files, firsts, counts, refreshed, client=None):
             rows = held_out_rows(read_records(files, firsts, counts), examples.vocabulary, length)
             with dense.bound([tf.identity(weight) for weight in weights]):
                 vectors = kept("ranking", shape, refreshed, lambda: recommender.vectors(slot))
-                above, tied = places(recommender.scores(rows.history, vectors), rows)
+                know = reader and reader.through(client)
+                above, tied = places(recommender.scores(rows.history, vectors, know), rows)
             return rows.user, rows.target, above, tied
 
         self._unit = unit
@@ -69,7 +79,7 @@ class ClusterRanking:
         refreshed, results = tf.constant(self._refreshed, tf.int64), []
         for index, run in enumerate(cut(stream, self._batch)):
             files, firsts, counts, _ = WorkUnit(0, index, 0, run).arguments()
-            arguments = (tf.constant(files), tf.constant(firsts), tf.constant(counts), refreshed)
+            arguments = (tf.constant(files), tf.constant(firsts), tf.constant(counts), refreshed, *self._clients)
             results.append(self._runtime.schedule(self._unit, arguments))
         return Outcomes.merge(result.fetch() for result in results)
 

@@ -51,7 +51,7 @@ class SelfAttention(tf_keras.layers.Layer):
             place = tf.range(tf.shape(x)[1])
             visible &= (place[None, :] <= place[:, None])[None]  # (b, l, l)
         # A padded query row sees nothing real; a finite floor gives it a uniform mix instead of NaN.
-        scores += tf.where(visible, 0.0, -1e9)[:, None]
+        scores += tf.cast(tf.where(visible, 0.0, -1e9), scores.dtype)[:, None]
         weights = dropout(tf.nn.softmax(scores), self.rate, seed)
         mixed = tf.transpose(tf.matmul(weights, v), (0, 2, 1, 3))
         return self.output_(tf.reshape(mixed, tf.shape(x)))

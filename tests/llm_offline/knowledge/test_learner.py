@@ -179,3 +179,24 @@ def test_faults_are_told_and_change_nothing(learner, question, settings):
     with pytest.raises(ValueError, match="checkpoint: is of other, this is tiny_llm"):
         mine.restore({**mine.state(), "model": "other"})
     assert apart(weights(mine), before) == 0
+
+
+def test_what_is_only_read_has_no_dropout_and_teaches_nothing(learner, question, reasoner):
+    mine = learner()
+    step(mine, 1, question())
+    before, newest = mine.state(), weights(mine)
+    found = mine.know(question(seed=None))
+    (answer,) = reasoner(dropout=0.0).answer(question(), newest)
+    np.testing.assert_allclose(found[answer.rows], answer.knowledge.detach().numpy(), rtol=0, atol=1e-12)
+    assert np.abs(found - mine.forward(Request(2, 0, 1, 0), question())[0]).max() > 1e-6  # which drops some
+    assert apart(weights(mine), newest) == 0 and mine.state()["applied"] == before["applied"]
+    step(mine, 2, question())
+    np.testing.assert_array_equal(mine.know(question(seed=None), newest), found)
+    assert np.abs(mine.know(question(seed=None)) - found).max() > 1e-6
+    with pytest.raises(ValueError, match="another llm.rank, d or layers"):
+        mine.know(question(seed=None), learner(rank=3).state()["weights"])
+
+
+def test_a_trainer_is_told_the_sizes_of_the_language_model(learner):
+    told = learner().about()
+    assert (told["width"], told["knowledge_width"]) == (12, 4) and told["scale"] == pytest.approx(0.3, rel=0.1)

@@ -180,10 +180,10 @@ class OneSlowUnit(Trainer):
             now = self.ended.read_value()
             waited = tf.while_loop(lambda ended: ended < others, lambda _: [self.ended.read_value()], [now])
             with tf.control_dependencies(waited):
-                losses, targets = whole(files, firsts, counts, seed, first)
+                losses, targets, told = whole(files, firsts, counts, seed, first)
             with tf.control_dependencies([targets]):
                 self.ended.assign_add(1)
-            return losses, targets
+            return losses, targets, told
 
         return unit
 

@@ -1,0 +1,328 @@
+"""CoCo over a real side process in float64: the whole chain of gradients, and the mask on its way."""
+
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+import torch
+from torch.func import functional_call
+
+from llm_offline.config import LlmConfig
+from llm_offline.knowledge.reasoner import Reasoner, _padded
+from llm_offline.knowledge.titles import Titles, read_titles
+from llm_offline.language_model import load
+from trainer import collaboration
+from trainer.collaboration import Collaboration, LinkSource
+from trainer.config import CocoConfig, LinkConfig, LossConfig, ModelConfig
+from trainer.llm_link import LlmLink
+from trainer.models.coco import CoCo
+from trainer.models.sasrec import SASRec
+from trainer.objective import Prediction
+from trainer.reader import Reader
+from trainer.sampling import Popularity
+
+ITEMS, WIDTH = 10, 12
+MODEL = ModelConfig(d=6, blocks=1, heads=2, max_length=4, dropout=0.0)
+# A gate that scales, and no L_Q: what is left of the loss has no stopped gradient, but for M.
+COCO = CocoConfig(
+    enabled=True, codes=5, selected=2, threshold=0.0, gate="scaled", gamma=0.0, residual=False, heads=2,
+    width=WIDTH, knowledge_width=4, scale=0.4,
+)  # fmt: skip
+HISTORY = tf.constant([[0, 1, 2, 3], [0, 6, 5, 2], [4, 3, 2, 1], [0, 0, 5, 4]])
+TARGETS = tf.constant([[0, 2, 3, 9], [0, 5, 2, 3], [3, 2, 1, 8], [0, 0, 4, 7]])
+
+
+@pytest.fixture(scope="module")
+def side(side_process):
+    return side_process(dropout=0.0, checkpoint_updates=10**6)
+
+
+@pytest.fixture(autouse=True)
+def doubles():
+    tf_keras.backend.set_floatx("float64")
+    yield
+    tf_keras.backend.set_floatx("float32")
+
+
+class Reads:
+    """What an objective reads, in float64: the servers' tables hold float32."""
+
+    def __init__(self, number, client):
+        self.index, self.client = tf.cast(number, tf.int64), client
+
+    def whole(self, table):
+        return tf.convert_to_tensor(table)
+
+    def weights(self, dense):
+        return nullcontext()
+
+    def tell(self, name, values):
+        pass
+
+
+class Chain:
+    """SASRec, CoCo and a link, with all weights in float64."""
+
+    def __init__(self, side, coco=COCO):
+        backbone = SASRec(MODEL)
+        tf_keras.utils.set_random_seed(2)
+        backbone.build((None, MODEL.max_length, MODEL.d))
+        self.coco = CoCo(backbone, coco, seed=1)
+        self.items = tf.Variable(np.random.default_rng(0).normal(size=(ITEMS, MODEL.d)))
+        self.weights = [self.items, *self.coco.trainable_variables]
+        self.link = LlmLink(LinkConfig(side.address, 300.0, 20.0), coco.knowledge_width, tf.float64)
+        self.link.begin(0)
+        self.client = self.link.client()
+        self.recommender = SimpleNamespace(
+            model=backbone, coco=self.coco, config=MODEL, size=ITEMS, items=self.items, dense=None,
+            known=lambda step, unique: None,
+        )  # fmt: skip
+        popularity = Popularity(np.ones(ITEMS))
+        self.prediction = Prediction(self.recommender, LossConfig("softmax"), popularity)
+
+    def loss(self, number, rows=slice(None), source=None):
+        objective = Collaboration(self.recommender, self.prediction, source or LinkSource(self.link))
+        batch = objective.batch(HISTORY[rows], TARGETS[rows], tf.stack([0, tf.cast(number, tf.int32)]))
+        return objective.loss(Reads(number, self.client), batch)[0]
+
+    def step(self, number, rows=slice(None)):
+        """The gradients of all weights, after which the side process has learnt."""
+        return [gradient.numpy() for gradient in self.taken(number, rows)[1]]
+
+    def taken(self, number, rows=slice(None)):
+        """The loss, and as `step`, in a graph too."""
+        with tf.GradientTape() as tape:
+            loss = self.loss(number, rows)
+        return loss, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, self.weights)]
+
+
+class ReaderSource:
+    """Knowledge without learning. A `Source`."""
+
+    def __init__(self, chain):
+        self._know = Reader(chain.link).through(chain.client)
+
+    def knowledge(self, step, selection, history):
+        return self._know(selection, history), None
+
+
+def adapter(side, chain, step):
+    """The side process's weights, from a checkpoint that it writes."""
+    chain.link.checkpoint(step, [])
+    state = torch.load(side.folder / "llm" / f"ckpt-{step}" / "learner.pt", weights_only=True)
+    return {name: value.numpy() for name, value in state["weights"].items()}
+
+
+def test_the_gradients_of_all_weights_agree_with_finite_differences(side):
+    chain = Chain(side)
+    random, size, source = np.random.default_rng(5), 1e-5, ReaderSource(chain)
+    directions = [random.normal(size=weight.shape) for weight in chain.weights]
+    values = [weight.numpy() for weight in chain.weights]
+
+    def along(chosen):
+        found = []
+        for sign in (1, -1):
+            for weight, value, direction, moved in zip(chain.weights, values, directions, chosen, strict=True):
+                weight.assign(value + sign * size * direction * moved)
+            found.append(float(chain.loss(1, source=source)))
+        for weight, value in zip(chain.weights, values, strict=True):
+            weight.assign(value)
+        return (found[0] - found[1]) / (2 * size)
+
+    before = json.loads(chain.link.status())
+    codebook, position = chain.coco.codebook, chain.coco.backbone.encoder.position
+    alone = [chain.items, position, codebook.codes, codebook.shared, codebook.project, chain.coco.fusion.lift.kernel]
+    parts = [np.ones(len(values)), *(np.array([weight is one for weight in chain.weights]) for one in alone)]
+    differences = [along(chosen) for chosen in parts]
+    assert json.loads(chain.link.status())["version"] == before["version"]
+    gradients = [(g * d).sum() for g, d in zip(chain.step(1), directions, strict=True)]
+    for chosen, difference in zip(parts, differences, strict=True):
+        assert abs(difference) > 1e-6
+        assert np.dot(gradients, chosen) == pytest.approx(difference, rel=1e-5)
+
+
+def test_users_that_were_helped_leave_lora_as_it_is_to_the_bit_and_change_nothing_else(side, monkeypatch):
+    """What LoRA learns is the sum over the users it failed; all else is the same with any mask."""
+    start = adapter(side, Chain(side), 0)
+    gradients, moves = {}, {}
+    for name, mask in {"none": [0, 0, 0, 0], "some": [1, 0, 1, 0], "others": [0, 1, 0, 1], "all": [1] * 4}.items():
+        helped = np.array(mask, bool)
+        monkeypatch.setattr(collaboration, "helped", lambda *_, m=helped: m)
+        chain = Chain(side)
+        gradients[name] = chain.step(1)
+        moves[name] = {part: value - start[part] for part, value in adapter(side, chain, 1).items()}
+    for part in start:
+        none, some, others, every = (moves[name][part] for name in ("none", "some", "others", "all"))
+        if "lora" not in part:
+            assert np.abs(none).max() > 0
+            for other in (some, others, every):
+                np.testing.assert_array_equal(other, none)
+            continue
+        assert every.tobytes() == np.zeros_like(every).tobytes()
+        np.testing.assert_allclose(some + others, none, rtol=0, atol=1e-12)
+        assert ("lora_A" in part) == (not np.abs(some).any())  # B is zero at first, so A's gradient is
+    for name in ("some", "others", "all"):
+        for mine, theirs in zip(gradients[name], gradients["none"], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_half_the_batch_by_each_of_two_workers_is_the_whole_batch_by_one(side_process):
+    """With ``llm.accumulate`` the side process averages as synchronous workers do. Both halves have six positions."""
+    side = side_process(dropout=0.0, checkpoint_updates=10**6, accumulate=2)
+    coco = replace(COCO, gamma=0.25)
+    halves = Chain(side, coco)
+    parts = [halves.step(1, slice(0, 2)), halves.step(2, slice(2, 4))]
+    of_halves = adapter(side, halves, 2)
+    whole = Chain(side, coco)
+    once = whole.step(1)
+    whole.step(2)
+    of_whole = adapter(side, whole, 2)
+    for one, two, both in zip(*parts, once, strict=True):
+        np.testing.assert_allclose((one + two) / 2, both, rtol=0, atol=1e-12)
+    for part, value in of_whole.items():
+        np.testing.assert_allclose(of_halves[part], value, rtol=0, atol=1e-12)
+
+
+class Twin:
+    """The same training in torch alone, in one graph: no link, no custom gradient, no gate inside LoRA.
+
+    Users that were helped get their knowledge from LoRA weights that are cut off the graph.
+    """
+
+    def __init__(self, chain, reasoner, texts, start):
+        self.coco, self.backbone, self.config = chain.coco, chain.coco.backbone, chain.coco.config
+        self.reasoner, self.texts = reasoner, texts
+        self.mine = {id(w): torch.tensor(w.numpy(), requires_grad=True) for w in chain.weights}
+        self.weights = [self.mine[id(w)] for w in chain.weights]
+        self.items = self.weights[0]
+        self.adapter = {name: torch.tensor(value, requires_grad=True) for name, value in start.items()}
+
+    def of(self, variable):
+        return self.mine[id(variable)]
+
+    def dense(self, layer, x):
+        found = x @ self.of(layer.kernel)
+        return found + self.of(layer.bias) if layer.use_bias else found
+
+    def norm(self, layer, x):
+        return torch.nn.functional.layer_norm(x, x.shape[-1:], self.of(layer.gamma), self.of(layer.beta), 1e-8)
+
+    def attend(self, q, k, v, visible, heads):
+        q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+        scores = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).masked_fill(~visible[:, None], -1e9)
+        return (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+
+    def behaviour(self, history, there):
+        """SASRec: h_RS (B, L, d)."""
+        encoder = self.backbone.encoder
+        (block,), length = encoder.blocks, history.shape[1]
+        x = self.items[history] * MODEL.d**0.5 + self.of(encoder.position)
+        causal = torch.ones(length, length, dtype=torch.bool).tril()
+        layer, normed = block.attention, self.norm(block.norms[0], x)
+        parts = self.dense(layer.query, normed), self.dense(layer.key, x), self.dense(layer.value, x)
+        mixed = self.attend(*parts, there[:, None] & causal, MODEL.heads)
+        x = self.norm(block.norms[1], x + self.dense(layer.output_, mixed))
+        return self.norm(encoder.norm, x + self.dense(block.down, self.dense(block.up, x).relu()))
+
+    def knowledge(self, prompts, mask, helped=None):
+        tokens, text = self.texts
+        adapter = self.adapter
+        if helped is not None:
+            adapter = {name: value.detach() if "lora" in name else value for name, value in adapter.items()}
+        return functional_call(self.reasoner, adapter, (prompts, mask, tokens, text))
+
+    def loss(self):
+        config, history, targets = self.config, torch.tensor(HISTORY.numpy()), torch.tensor(TARGETS.numpy())
+        there, unit = history > 0, torch.nn.functional.normalize
+        h = self.behaviour(history, there)
+        codes, shared, project = (self.of(getattr(self.coco.codebook, name)) for name in ("codes", "shared", "project"))
+        e = h[:, -1] @ project
+        cosines = unit(e, dim=-1) @ unit(codes, dim=-1).T
+        nearest, index = cosines.topk(config.selected)
+        chosen, weights = codes[index], (cosines / config.temperature).softmax(-1).gather(1, index)
+        selected = nearest > config.threshold
+        gated = chosen * (1 + weights - weights.detach())[..., None] * selected[..., None]
+        prompts = torch.cat([shared.expand(len(h), -1, -1), gated], 1)
+        mask = torch.cat([torch.ones(len(h), config.shared, dtype=torch.bool), selected], 1)
+        free, cut = self.knowledge(prompts, mask), self.knowledge(prompts, mask, helped=True)
+        m = self.helped(h, free.detach(), mask, targets[:, -1])
+        aligned = self.aligned(h, there, torch.where(m[:, None, None], cut, free), mask)
+        taken = torch.where(selected.any(1, keepdim=True), selected, torch.arange(config.selected) == 0).double()
+        far = ((e.detach()[:, None] - chosen) ** 2).sum(-1)
+        far = far + config.commitment * ((e[:, None] - chosen.detach()) ** 2).sum(-1)
+        square = (unit(codes, dim=-1) @ unit(codes, dim=-1).T) ** 2
+        parts = (
+            self.cross_entropy(aligned, targets[:, -1]),
+            self.cross_entropy(h[there], targets[there]),
+            (square.sum() - square.trace()) / (config.codes * (config.codes - 1)),
+            ((taken * far).sum(1) / taken.sum(1)).mean(),
+        )
+        return sum(w * part for w, part in zip((1, config.alpha, config.beta, config.gamma), parts, strict=True)), m
+
+    def aligned(self, h, there, knowledge, mask):
+        layer = self.coco.fusion
+        tokens = torch.cat([h, self.dense(layer.lift, knowledge)], 1)
+        tokens = self.dense(layer.outer, self.dense(layer.inner, tokens).relu())
+        parts = self.dense(layer.query, h[:, -1:]), self.dense(layer.key, tokens), self.dense(layer.value, tokens)
+        mixed = self.attend(*parts, torch.cat([there, mask], 1)[:, None], layer.heads)[:, 0]
+        return mixed + h[:, -1] if layer.residual else mixed
+
+    def helped(self, h, knowledge, mask, target):
+        with torch.no_grad():
+            near = torch.nn.functional.cosine_similarity
+            there, vector = torch.tensor(HISTORY.numpy()) > 0, self.items[target]
+            return near(self.aligned(h, there, knowledge, mask), vector) > near(h[:, -1], vector)
+
+    def cross_entropy(self, h, target):
+        return torch.nn.functional.cross_entropy(h @ self.items[1:].T, target.long() - 1)
+
+    def step(self):
+        """The loss, the gradients of all weights, those of the adapter, and how many users were helped."""
+        loss, m = self.loss()
+        found = torch.autograd.grad(loss, [*self.weights, *self.adapter.values()])
+        own = found[: len(self.weights)]
+        return float(loss), own, dict(zip(self.adapter, found[len(own) :], strict=True)), int(m.sum())
+
+
+def test_a_hundred_steps_are_those_of_a_twin_in_torch_alone(side, shop, tiny_llm):
+    """Straight-through gate, L_Q and M included: every gradient of the first step, then losses and weights."""
+    coco = replace(COCO, gate="straight_through", gamma=0.25, residual=True)
+    chain = Chain(side, coco)
+    chain.coco.fusion.value.kernel.assign(np.random.default_rng(4).normal(size=(MODEL.d, MODEL.d)) * 0.3)
+    config = LlmConfig(model=str(tiny_llm), dtype="float64", max_tokens=24, d=4, rank=2, dropout=0.0)
+    language_model = load(config)
+    vocabulary = shop / "examples" / "vocabulary" / "item.txt"
+    titles = Titles(read_titles(shop / "tables", vocabulary), language_model.tokenizer, config.max_tokens)
+    texts = [torch.from_numpy(part) for part in _padded(titles.texts(HISTORY.numpy()))]
+    start = adapter(side, chain, 0)
+    twin = Twin(chain, Reasoner(language_model, titles, config), texts, start)
+
+    taken = tf.function(lambda number: chain.taken(number), input_signature=[tf.TensorSpec((), tf.int64)])
+    seen = set()
+    for number in range(1, 101):
+        loss, own, adapters, helped = twin.step()
+        seen.add(helped)
+        mine, gradients = taken(tf.constant(number, tf.int64))
+        assert float(mine) == pytest.approx(loss, rel=1e-6), number
+        if number == 1:
+            for weight, one, other in zip(chain.weights, gradients, own, strict=True):
+                np.testing.assert_allclose(one, other, rtol=0, atol=1e-9, err_msg=weight.name)
+            for name, value in adapter(side, chain, 1).items():
+                np.testing.assert_allclose((start[name] - value) / 0.1, adapters[name], rtol=0, atol=1e-9, err_msg=name)
+        for weight, gradient in zip(chain.weights, gradients, strict=True):
+            weight.assign_sub(0.05 * gradient)
+        with torch.no_grad():
+            for weight, gradient in zip(twin.weights, own, strict=True):
+                weight -= 0.05 * gradient
+            for name, gradient in adapters.items():
+                twin.adapter[name] -= 0.1 * gradient
+    assert len(seen) > 1  # M was not the same all the way
+    for weight, other in zip(chain.weights, twin.weights, strict=True):
+        np.testing.assert_allclose(weight, other.detach(), rtol=0, atol=1e-6, err_msg=weight.name)
+    for name, value in adapter(side, chain, 100).items():
+        np.testing.assert_allclose(value, twin.adapter[name].detach(), rtol=0, atol=1e-6, err_msg=name)

@@ -1,0 +1,222 @@
+"""Training CoCo over a real side process: every backbone, kills, clusters, evaluation and export."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import numpy as np
+import psutil
+import pytest
+import tensorflow as tf
+
+from antiphon import llm
+from antiphon.config import dump, load
+from trainer import checkpoint, evaluate, export, saved, train
+from trainer.config import (
+    CocoConfig,
+    EvaluateConfig,
+    ExportConfig,
+    LinkConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
+)  # fmt: skip
+from trainer.input import Examples, held_out
+from trainer.llm_link import LlmLink
+from trainer.reader import Reader
+
+COCO = CocoConfig(enabled=True, codes=8, selected=2, threshold=0.2)
+BACKBONES = {
+    "sasrec": {}, "bert4rec": {"norm": "post"}, "pinnerformer": {"temperature": 0.2},
+    "fdsa": {"attributes": ("categories",)}, "s3rec": {"attributes": ("categories",)},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def side(side_process):
+    return side_process(dtype="float32", dropout=0.1, checkpoint_updates=10**6, optimizer="adamw", learning_rate=0.01)
+
+
+def config(side, kind="sasrec", **changes):
+    model = ModelConfig(kind, d=8, blocks=1, max_length=10, dropout=0.1, **BACKBONES[kind])
+    settings = {"batch": 16, "epochs": 3, "steps_per_schedule": 1, "optimizer": OptimizerConfig(learning_rate=0.01)}
+    return TrainConfig(**{**settings, "model": model, "llm": LinkConfig(side.address), "coco": COCO, **changes})
+
+
+def parameters(folder):
+    return {p.stem: np.load(p) for p in sorted(checkpoint.newest(folder / "checkpoints").glob("*.npy"))}
+
+
+@pytest.fixture(scope="module")
+def whole(side, shop, tmp_path_factory):
+    """A SASRec that was trained without a break, and what the side process said then."""
+    folder = tmp_path_factory.mktemp("coco") / "models" / "coco"
+    train.run(shop / "examples", None, folder, config(side))
+    return folder, parameters(folder), json.loads(LlmLink(LinkConfig(side.address), 4).status())
+
+
+def test_training_lowers_the_loss_and_tells_of_its_parts(whole, shop):
+    folder, _, told = whole
+    history = json.loads((folder / "history.json").read_text())["epochs"]
+    for name in ("loss", "loss/recommendation", "loss/auxiliary"):
+        assert history[-1][name] < history[0][name]
+    assert all(0 <= entry["helped"] <= 1 and 0 <= entry["prompts_selected"] <= 2 for entry in history)
+    steps = json.loads((folder / "history.json").read_text())["summary"]["steps"]
+    assert told["version"] == told["step"] == steps and told["known"] > 0
+    found = json.loads((folder / "config.json").read_text())["coco"]
+    assert (found["width"], found["knowledge_width"]) == (12, 4) and found["scale"] == pytest.approx(0.3, rel=0.1)
+
+
+def test_evaluation_reads_what_was_known_when_the_best_checkpoint_was_made(whole, side, shop, tmp_path):
+    folder, _, told = whole
+    result = evaluate.run(shop / "examples", folder, tmp_path / "evaluation", EvaluateConfig(bootstrap=50))
+    best = json.loads((folder / "history.json").read_text())
+    assert result["valid"]["ndcg@10"]["mean"] == pytest.approx(best["summary"]["valid_ndcg@10"], rel=1e-5)
+    after = json.loads(LlmLink(LinkConfig(side.address), 4).status())
+    assert after["version"] == told["version"] and after["known"] > told["known"]
+
+
+def test_the_export_takes_knowledge_and_without_it_answers_by_behaviour_alone(whole, side, shop, tmp_path):
+    folder, _, _ = whole
+    export.run(shop / "examples", folder, tmp_path / "export", ExportConfig(top_k=5, warmup_requests=1))
+    signatures = tf.saved_model.load(str(tmp_path / "export" / "1")).signatures
+    data = Examples(shop / "examples")
+    restored = saved.load(folder, data)
+    rows, vectors = next(held_out(data, "test", 10, 4)), restored.recommender.pull()
+    reader = Reader(LlmLink(LinkConfig(side.address), 4), restored.step)
+    given = []
+
+    def know(selection, history):
+        given.append(reader.through(reader.client())(selection, history))
+        return given[0]
+
+    expected = restored.recommender.scores(rows.history, vectors, know)
+    alone = restored.recommender.scores(rows.history, vectors)
+    assert np.abs(expected - alone).max() > 1e-4
+    ids = ["", *data.vocabulary.ids]
+    asked = {
+        "history": tf.constant([[ids[i] for i in row] for row in rows.history]),
+        "candidates": tf.constant([ids[1:]] * 4),
+    }
+    mask = given[0].mask & (np.arange(4) != 1)[:, None]  # nothing is known of the second user
+    found = signatures["score_known"](**asked, knowledge=given[0].h, knowledge_mask=mask)["scores"]
+    mixed = np.where((np.arange(4) == 1)[:, None], alone, expected)
+    np.testing.assert_allclose(found, mixed[:, 1:], rtol=1e-4, atol=1e-5)
+    plain = signatures["score"](**asked)["scores"]
+    np.testing.assert_allclose(plain, alone[:, 1:], rtol=1e-4, atol=1e-5)
+    top = signatures["recommend_known"](history=asked["history"], knowledge=given[0].h, knowledge_mask=mask)
+    assert top["items"].shape == (4, 5)
+
+
+def test_after_a_kill_of_the_side_process_both_go_on_from_the_same_step_to_the_same_numbers(
+    whole, side, shop, tmp_path
+):
+    _, expected, told = whole
+    train.run(shop / "examples", None, tmp_path, config(side, epochs=2))
+    side.end(signal.SIGKILL)
+    side.start()
+    train.run(shop / "examples", None, tmp_path, config(side))
+    found = parameters(tmp_path)
+    assert found.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
+    again = json.loads(LlmLink(LinkConfig(side.address), 4).status())
+    assert (again["version"], again["step"]) == (told["version"], told["step"])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BACKBONES if kind != "sasrec"])
+def test_every_backbone_learns_with_it(side, shop, tmp_path, kind):
+    summary = train.run(shop / "examples", None, tmp_path, config(side, kind, validate_every=3))
+    history = json.loads((tmp_path / "history.json").read_text())["epochs"]
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert json.loads(LlmLink(LinkConfig(side.address), 4).status())["step"] == summary["steps"]
+
+
+def test_without_a_side_process_named_it_is_refused(side, shop, tmp_path):
+    with pytest.raises(ValueError, match='llm.address must be the "host:port" of a side process'):
+        train.run(shop / "examples", None, tmp_path, replace(config(side), llm=LinkConfig()))
+
+
+CLUSTER = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+from trainer.chief import fitted
+from trainer.cluster import strategy
+from trainer.cluster.launcher import ClusterSize, LocalCluster
+from trainer.config import TrainConfig
+from trainer.input import Examples
+from trainer.loop import Trainer
+from trainer.recommender import Recommender
+
+examples, out, settings = Examples(Path(sys.argv[1])), Path(sys.argv[2]), json.loads(sys.argv[3])
+config = fitted(TrainConfig.from_json(settings))
+with LocalCluster(ClusterSize(ps=2, workers=int(sys.argv[4])), out / "logs") as servers:
+    runtime = strategy.connect(servers.tf_config)
+    for working_set in sys.argv[5].split(","):
+        one = replace(config, working_set=working_set)
+        size, devices = examples.vocabulary.size, runtime.ps_devices
+        recommender = Recommender(one.model, size, None, devices, one.seed, coco=one.coco)
+        progress = Trainer(runtime, examples, recommender, out / working_set, one).run()
+        print(json.dumps({"losses": [entry["loss"] for entry in progress.history], "step": progress.step}))
+"""
+
+
+def on_cluster(repository, shop, out, settings, workers, modes):
+    arguments = [str(shop / "examples"), str(out), json.dumps(settings), str(workers), modes]
+    done = subprocess.run(
+        [sys.executable, "-c", CLUSTER, *arguments],
+        capture_output=True, text=True, timeout=3000, env={**os.environ, "PYTHONPATH": str(repository)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def as_json(settings):
+    return json.loads(json.dumps(asdict(settings)))
+
+
+def test_a_cluster_with_one_worker_takes_the_same_path(whole, side, shop, repository, tmp_path):
+    _, expected, told = whole
+    on_cluster(repository, shop, tmp_path, as_json(config(side)), 1, "off,on")
+    for mode in ("off", "on"):
+        found = parameters(tmp_path / mode)
+        assert found.keys() == expected.keys()
+        for name in expected:
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-5, err_msg=f"{mode} {name}")
+    again = json.loads(LlmLink(LinkConfig(side.address), 4).status())
+    assert (again["version"], again["step"]) == (told["version"], told["step"])
+
+
+def test_several_workers_teach_each_step_once(side, shop, repository, tmp_path):
+    settings = as_json(config(side, batch=4))
+    (found,) = on_cluster(repository, shop, tmp_path, settings, 2, "off")
+    assert found["losses"][-1] < found["losses"][0]
+    told = json.loads(LlmLink(LinkConfig(side.address), 4).status())
+    assert (told["version"], told["step"]) == (found["step"], found["step"])
+
+
+def test_a_stage_runs_a_side_process_of_its_own_and_starts_it_again_when_it_dies(
+    shop, tiny_llm, repository, capsys
+):
+    changes = [f"runs={shop.parent}", f"llm.model={tiny_llm}", "llm.d=4", "llm.max_tokens=24"]
+    changes += ["variants.coco.coco.enabled=true", "variants.far.coco.enabled=true", "variants.far.llm.address=there:1"]
+    found = load(repository / "configs" / "tiny.yaml", changes)
+    (found.folder / "config.yaml").write_text(dump(found))
+    for variant in ("ids", "far"):  # without CoCo, or with a side process that its config names
+        with llm.beside(found, variant) as settings:
+            assert settings is found.variants[variant]
+    with llm.beside(found, "coco") as settings:
+        link = LlmLink(replace(settings.llm, wait_seconds=600.0), 4)
+        assert json.loads(link.status())["width"] == 12
+        link.begin(0)
+        (child,) = (p for p in psutil.Process().children() if "models/coco/llm" in " ".join(p.cmdline()))
+        child.kill()
+        assert json.loads(link.status())["version"] == 0
+        assert (shop / "models" / "coco" / "llm" / "ckpt-0" / "MANIFEST.json").exists()
+    assert "the language model's side process ended with code -9: starting it again" in capsys.readouterr().out
+    with pytest.raises(tf.errors.InvalidArgumentError, match="could not be reached"):
+        LlmLink(replace(settings.llm, wait_seconds=1.0), 4).status()
