@@ -35,7 +35,7 @@ class Served(tf.Module):
 
     def __init__(self, recommender: Recommender, vocabulary: Vocabulary, top_k: int) -> None:
         super().__init__()
-        self.model = recommender.coco or recommender.model
+        self.weights = list((recommender.coco or recommender.model).weights)  # what is saved with the functions
         self.length = recommender.config.max_length
         self.vocabulary = vocabulary
         self.top_k = min(top_k, len(vocabulary.ids))
