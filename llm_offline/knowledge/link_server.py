@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import torch
 
 from llm_offline.config import LlmConfig
 from llm_offline.knowledge.learner import Learner, Request
 from llm_offline.knowledge.reasoner import Question, Reasoner
 from llm_offline.knowledge.state import Checkpoints
-from llm_offline.knowledge.titles import Titles
+from llm_offline.knowledge.title_vectors import text_of
 from llm_offline.language_model import load
 
 _PARTS = 4096  # more than a batch ever has, so that each part of each step has a seed of its own
@@ -39,7 +40,8 @@ class LinkService:
     def __init__(self, learner: Learner, checkpoints: Checkpoints, config: LlmConfig) -> None:
         self._learner, self._checkpoints, self._config = learner, checkpoints, config
         self._session, self._saved = 0, 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="learner")
+        limit = {"initializer": torch.set_num_threads, "initargs": (config.threads,)} if config.threads else {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="learner", **limit)
 
     def resume(self) -> int:
         """Restores the newest checkpoint; returns its step, 0 where there is none."""
@@ -192,7 +194,7 @@ def run(titles: Sequence[str], folder: Path, config: LlmConfig) -> None:
 
     Args:
         titles: of the items by index, from 1.
-        folder: of its checkpoints; the newest is gone on from.
+        folder: of its checkpoints, the newest is gone on from, and of the titles' vectors.
     Raises:
         OSError: the port is taken. DataError: the newest checkpoint is not whole.
         ValueError, FileNotFoundError: as `language_model.load`, `Reasoner` and `Learner.restore`.
@@ -202,7 +204,7 @@ def run(titles: Sequence[str], folder: Path, config: LlmConfig) -> None:
         signal.signal(signal_number, lambda *_: told.set())
     tf.config.set_visible_devices([], "GPU")
     language_model = load(config)
-    reasoner = Reasoner(language_model, Titles(titles, language_model.tokenizer, config.max_tokens), config)
+    reasoner = Reasoner(language_model, text_of(titles, language_model, config, folder), config)
     learner = Learner(reasoner, config)
     service = LinkService(learner, Checkpoints(folder), config)
     step = service.resume()

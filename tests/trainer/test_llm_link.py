@@ -25,7 +25,7 @@ def side(side_process):
 
 @pytest.fixture(scope="module")
 def still(side_process):
-    return side_process(dropout=0.0, checkpoint_updates=1, learning_rate=0.003)
+    return side_process(dropout=0.0, checkpoint_updates=1, learning_rate=0.003, text="titles")
 
 
 def connected(side, wait_seconds=300.0, call_seconds=20.0, step=0):
