@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,9 +93,10 @@ class LinkService:
         return [np.int64(self._learner.version)]
 
     def status(self) -> list[Any]:
-        """Version, step and counts as JSON."""
+        """Version, step, processor seconds of this process and counts as JSON."""
         learner = self._learner
-        return [json.dumps({"version": learner.version, "step": learner.step, **learner.counts}).encode()]
+        told = {"version": learner.version, "step": learner.step, "processor_seconds": time.process_time()}
+        return [json.dumps({**told, **learner.counts}).encode()]
 
     def end(self) -> None:
         """Ends the process, after the requests that wait and a checkpoint; nothing is answered after that."""
