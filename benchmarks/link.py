@@ -64,6 +64,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def main(argv: Sequence[str]) -> int:
     options = parse(argv)
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # as in training
     if options.threads:
         tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
