@@ -114,7 +114,8 @@ def test_the_next_batch_may_be_asked_for_before_this_one_s_gradient_is_sent(side
         def ask(step):
             with tf.GradientTape() as tape:
                 tape.watch(prompts)
-                return tape, link.knowledge(client, tf.constant(step, tf.int64), prompts, mask, history).h
+                number, told = tf.constant(step, tf.int64), (tf.constant(mask), tf.constant(history))
+                return tape, link.knowledge(client, number, prompts, *told).h
 
         found, asked = [], ask(1)
         for step in (1, 2, 3):
