@@ -17,6 +17,7 @@ class EncoderConfig:
     pooling: str = "mean"  # mean | last | eos
     layers: int = 0  # keep the first n layers; 0 keeps all
     dtype: str = "float32"  # float32 | bfloat16
+    device: str = "cpu"  # cpu | cuda
     max_tokens: int = 64
     keep: str = "start"  # of a text of more than max_tokens: start | end
     batch_tokens: int = 2048  # padded tokens a batch
@@ -26,6 +27,7 @@ class EncoderConfig:
         one_of("pooling", self.pooling, ("mean", "last", "eos"))
         one_of("dtype", self.dtype, ("float32", "bfloat16"))
         one_of("keep", self.keep, ("start", "end"))
+        one_of("device", self.device, ("cpu", "cuda"))
         at_least("layers", self.layers, 0)
         at_least("max_tokens", self.max_tokens, 2 if self.pooling == "eos" else 1)
         at_least("batch_tokens", self.batch_tokens, self.max_tokens)
@@ -127,7 +129,10 @@ class LlmConfig:
     layers: int = 0  # keep the first n layers; 0 keeps all
     dtype: str = "float32"  # of the frozen weights: float32 | bfloat16; float64 also on the wire, for checks
     device: str = "cpu"  # cpu | cuda
-    max_tokens: int = 128  # of a history's titles; older titles are left out
+    threads: int = 0  # of the processor; 0 takes torch's choice, which is all cores
+    text: str = "tokens"  # of a history: its titles' tokens | titles, one cached vector a title, several times as fast
+    max_tokens: int = 128  # of a history's titles, older ones are left out; with text: titles, of one title
+    max_titles: int = 20  # with text: titles, the newest of a history
     batch_tokens: int = 4096  # padded tokens that go through the model at once
     held_tokens: int = 32768  # padded tokens kept alive between forward and backward; others are computed again
     d: int = 64  # width of the knowledge it answers with
@@ -150,9 +155,10 @@ class LlmConfig:
         one_of("device", self.device, ("cpu", "cuda"))
         one_of("optimizer", self.optimizer, ("adamw", "sgd"))
         one_of("decoupling", self.decoupling, ("attention", "mean"))
-        for name in ("max_tokens", "d", "heads", "rank", "accumulate", "checkpoint_updates"):
+        one_of("text", self.text, ("tokens", "titles"))
+        for name in ("max_tokens", "max_titles", "d", "heads", "rank", "accumulate", "checkpoint_updates"):
             at_least(name, getattr(self, name), 1)
-        for name in ("layers", "held_tokens"):
+        for name in ("layers", "held_tokens", "threads"):
             at_least(name, getattr(self, name), 0)
         at_least("batch_tokens", self.batch_tokens, self.max_tokens)
         require(self.d % self.heads == 0, "heads", f"must divide d ({self.d})", self.heads)

@@ -42,7 +42,9 @@ class Embedder:
         model = self._language_model.model
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # BERT's pooler is computed by the model and used by nobody here
-        pack_linears(model)
+        if config.device == "cpu":
+            pack_linears(model)
+        model.to(config.device)
         self.width = self._language_model.width
         self.model_id = embedding_id(config, self._language_model.model_id)
 
@@ -86,13 +88,15 @@ class Embedder:
             tqdm(total=len(ids), desc="embed", unit="text", disable=not progress) as bar,
         ):
             for rows in length_batches(lengths, self.config.batch_tokens):
-                vectors[rows] = self._embed([ids[row] for row in rows]).float().numpy()
+                vectors[rows] = self._embed([ids[row] for row in rows]).float().cpu().numpy()
                 bar.update(len(rows))
         return vectors[[distinct[text] for text in texts]]
 
     def _embed(self, ids: list[list[int]]) -> Tensor:
         """Token ids of B texts → (B, width)."""
         token_ids, mask = _padded(ids)  # (B, L), (B, L) or None
+        device = self.config.device
+        token_ids, mask = token_ids.to(device), None if mask is None else mask.to(device)
         states = self._language_model.model(
             input_ids=token_ids, attention_mask=mask, use_cache=False
         ).last_hidden_state  # (B, L, D)

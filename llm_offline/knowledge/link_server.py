@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +26,7 @@ from llm_offline.config import LlmConfig
 from llm_offline.knowledge.learner import Learner, Request
 from llm_offline.knowledge.reasoner import Question, Reasoner
 from llm_offline.knowledge.state import Checkpoints
-from llm_offline.knowledge.titles import Titles
+from llm_offline.knowledge.title_vectors import text_of
 from llm_offline.language_model import load
 
 _PARTS = 4096  # more than a batch ever has, so that each part of each step has a seed of its own
@@ -41,7 +42,8 @@ class LinkService:
         self._learner, self._checkpoints, self._config = learner, checkpoints, config
         self._session, self._saved = 0, 0
         self._read: tuple[int, dict[str, torch.Tensor]] | None = None  # the checkpoint that was read last, by its step
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="learner")
+        limit = {"initializer": torch.set_num_threads, "initargs": (config.threads,)} if config.threads else {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="learner", **limit)
 
     def resume(self) -> int:
         """Restores the newest checkpoint; returns its step, 0 where there is none."""
@@ -100,10 +102,10 @@ class LinkService:
         return [np.int64(self._learner.version)]
 
     def status(self) -> list[Any]:
-        """Version, step, the language model's sizes and counts as JSON."""
+        """Version, step, processor seconds of this process, the language model's sizes and counts as JSON."""
         learner = self._learner
-        told = {"version": learner.version, "step": learner.step, **learner.about(), **learner.counts}
-        return [json.dumps(told).encode()]
+        told = {"version": learner.version, "step": learner.step, "processor_seconds": time.process_time()}
+        return [json.dumps({**told, **learner.about(), **learner.counts}).encode()]
 
     def end(self) -> None:
         """Ends the process, after the requests that wait and a checkpoint; nothing is answered after that."""
@@ -210,7 +212,7 @@ def run(titles: Sequence[str], folder: Path, config: LlmConfig) -> None:
 
     Args:
         titles: of the items by index, from 1.
-        folder: of its checkpoints; the newest is gone on from.
+        folder: of its checkpoints, the newest is gone on from, and of the titles' vectors.
     Raises:
         OSError: the port is taken. DataError: the newest checkpoint is not whole.
         ValueError, FileNotFoundError: as `language_model.load`, `Reasoner` and `Learner.restore`.
@@ -220,7 +222,7 @@ def run(titles: Sequence[str], folder: Path, config: LlmConfig) -> None:
         signal.signal(signal_number, lambda *_: told.set())
     tf.config.set_visible_devices([], "GPU")
     language_model = load(config)
-    reasoner = Reasoner(language_model, Titles(titles, language_model.tokenizer, config.max_tokens), config)
+    reasoner = Reasoner(language_model, text_of(titles, language_model, config, folder), config)
     learner = Learner(reasoner, config)
     service = LinkService(learner, Checkpoints(folder), config)
     step = service.resume()

@@ -12,8 +12,10 @@ from torch.func import functional_call
 
 from llm_offline.batching import length_batches
 from llm_offline.config import LlmConfig
+from llm_offline.frozen_linear import freeze_linears
 from llm_offline.knowledge.decoupling import Decoupling, Mean
 from llm_offline.knowledge.lora import Adapters, Pass
+from llm_offline.knowledge.title_vectors import TitleVectors
 from llm_offline.knowledge.titles import Titles
 from llm_offline.language_model import LanguageModel
 
@@ -52,23 +54,30 @@ class Reasoner(nn.Module):
     knowledge does not depend on the rows beside it but for rounding. h_mix is every unpadded position.
     """
 
-    def __init__(self, language_model: LanguageModel, titles: Titles, config: LlmConfig) -> None:
+    def __init__(self, language_model: LanguageModel, titles: Titles | TitleVectors, config: LlmConfig) -> None:
         """
+        Args:
+            titles: the items', as ``config.text`` says.
         Raises:
-            ValueError: the model has no projections for LoRA, or takes fewer positions than ``max_tokens``.
+            ValueError: the model has no projections for LoRA, or takes fewer positions than a text may have.
         """
         super().__init__()
         self._config, self._titles = config, titles
-        self.width, self.model_id = language_model.width, language_model.model_id
+        self.width = language_model.width
+        self.model_id = language_model.model_id + ("" if config.text == "tokens" else f"/{config.text}")
         self.model = language_model.model
+        self._limit = "max_tokens" if config.text == "tokens" else "max_titles"
         self._positions = getattr(self.model.config, "max_position_embeddings", None)
-        if self._positions is not None and config.max_tokens > self._positions:
+        if self._positions is not None and getattr(config, self._limit) > self._positions:
             rule = f"must be at most {self._positions}, the positions {config.model!r} has"
-            raise ValueError(f"llm.max_tokens {rule}, received {config.max_tokens}")
+            raise ValueError(f"llm.{self._limit} {rule}, received {getattr(config, self._limit)}")
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # BERT's pooler is used by nobody here
         torch.manual_seed(config.seed)
+        self.words = titles.words(self.model)
         self._adapters = Adapters(self.model, config.rank, config.alpha, config.dropout)
+        if config.device == "cpu":
+            freeze_linears(self.model)
         kinds = {"attention": Decoupling, "mean": Mean}
         self.decoupling = kinds[config.decoupling](self.width, config.d, config.heads)
         self.wire = torch.promote_types(language_model.dtype, torch.float32)  # of prompts and knowledge
@@ -90,11 +99,11 @@ class Reasoner(nn.Module):
     def forward(self, prompts: Tensor, mask: Tensor, tokens: Tensor, text_mask: Tensor) -> Tensor:
         """
         Args:
-            prompts: (B, m, D), mask (B, m). tokens: (B, T) of the text, text_mask (B, T).
+            prompts: (B, m, D), mask (B, m). tokens: (B, T) of the text, ids of ``words``; text_mask (B, T).
         Returns:
             (B, m, d).
         """
-        embedded = self.model.get_input_embeddings()(tokens)  # (B, T, D)
+        embedded = self.words(tokens)  # (B, T, D)
         tokens_in = torch.cat([prompts.to(embedded.dtype), embedded], dim=1)
         there = torch.cat([mask, text_mask], dim=1)
         order = torch.argsort(~there, dim=1, stable=True)[:, : int(there.sum(1).max())]  # real ones first
@@ -120,7 +129,7 @@ class Reasoner(nn.Module):
         lengths = question.mask.sum(1) + np.fromiter(map(len, texts), np.int64, len(texts))
         if self._positions is not None and lengths.max() > self._positions:
             rule = f"prompts and text must fill at most {self._positions} positions"
-            raise ValueError(f"llm.max_tokens: {rule}, a row has {lengths.max()}")
+            raise ValueError(f"llm.{self._limit}: {rule}, a row has {lengths.max()}")
         for number, rows in enumerate(length_batches(lengths, self._config.batch_tokens)):
             prompts = self._tensor(question.prompts[rows]).to(self.wire).requires_grad_()
             tokens, text_mask = _padded([texts[row] for row in rows])

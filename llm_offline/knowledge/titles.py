@@ -13,7 +13,8 @@ from feature_store.table_folder import read_table
 from llm_offline.prompts import Template
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from torch import nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Titles:
@@ -27,9 +28,7 @@ class Titles:
     def __init__(self, titles: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
         self._titles, self._tokenizer, self._max_tokens = ["", *titles], tokenizer, max_tokens
         self._tokens: dict[int, list[int]] = {0: []}
-        around = tokenizer("")["input_ids"]  # the special tokens a text gets
-        first = {tokenizer.bos_token_id, tokenizer.cls_token_id}
-        self.start = around[:1] if around and around[0] in first else []
+        self.start = first_token(tokenizer)
         after = tokenizer.sep_token_id
         self._end = [after] if after is not None else tokenizer("\n", add_special_tokens=False)["input_ids"]
 
@@ -43,11 +42,13 @@ class Titles:
         Raises:
             ValueError: an index is of no item.
         """
-        if history.size and not 0 <= history.min() <= history.max() < len(self._titles):
-            odd = history.min() if history.min() < 0 else history.max()
-            raise ValueError(f"history: an index must be at least 0 and below {len(self._titles)}, received {odd}")
+        check_history(history, len(self._titles))
         self._tokenize(np.unique(history).tolist())
         return [self.start + self._text(row) for row in history.tolist()]
+
+    def words(self, model: PreTrainedModel) -> nn.Module:
+        """What `texts` are ids of: ``model``'s own token embeddings, ids (B, T) → (B, T, D)."""
+        return model.get_input_embeddings()
 
     def _text(self, items: Iterable[int]) -> list[int]:
         tokens: list[int] = []
@@ -66,6 +67,22 @@ class Titles:
             texts = [self._titles[item] for item in there]
             for item, ids in zip(there, self._tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True):
                 self._tokens[item] = ids + self._end
+
+
+def first_token(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The special token that a text begins with; none for many models."""
+    around = tokenizer("")["input_ids"]  # the special tokens a text gets
+    return around[:1] if around and around[0] in {tokenizer.bos_token_id, tokenizer.cls_token_id} else []
+
+
+def check_history(history: np.ndarray, items: int) -> None:
+    """
+    Raises:
+        ValueError: an index is not at least 0 and below ``items``.
+    """
+    if history.size and not 0 <= history.min() <= history.max() < items:
+        odd = history.min() if history.min() < 0 else history.max()
+        raise ValueError(f"history: an index must be at least 0 and below {items}, received {odd}")
 
 
 def read_titles(tables: Path, vocabulary: Path) -> list[str]:

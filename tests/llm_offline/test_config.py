@@ -11,6 +11,7 @@ from llm_offline.config import LlmConfig
         ({"batch_tokens": 64}, "batch_tokens must be at least 128, received 64"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, received 1.0"),
         ({"port": 70_000}, "port must be at least 0 and below 65536, received 70000"),
+        ({"text": "title"}, "text must be one of 'tokens', 'titles', received 'title'"),
         ({"optimizer": "adam"}, "optimizer must be one of 'adamw', 'sgd', received 'adam'"),
     ],
 )

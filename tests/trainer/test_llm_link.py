@@ -25,7 +25,7 @@ def side(side_process):
 
 @pytest.fixture(scope="module")
 def still(side_process):
-    return side_process(dropout=0.0, checkpoint_updates=1, learning_rate=0.003)
+    return side_process(dropout=0.0, checkpoint_updates=1, learning_rate=0.003, text="titles")
 
 
 def connected(side, wait_seconds=300.0, call_seconds=20.0, step=0):
@@ -100,6 +100,40 @@ def test_each_step_teaches_once_and_its_answer_is_the_same_when_it_is_sent_again
     after = json.loads(link.status())
     np.testing.assert_array_equal(again, gradient)
     assert (before["version"], after["version"]) == (2, 2) and after["duplicates"] == 1
+
+
+def test_the_next_batch_may_be_asked_for_before_this_one_s_gradient_is_sent(side, batch):
+    """In one graph, calls of a client keep their order: each answer is one update old, whatever runs beside them."""
+    prompts, mask, history = batch
+    upstream = np.random.default_rng(1).normal(size=(B, M, D))
+    link = connected(side)
+    client = link.client()
+
+    @tf.function
+    def unit(prompts):
+        def ask(step):
+            with tf.GradientTape() as tape:
+                tape.watch(prompts)
+                number, told = tf.constant(step, tf.int64), (tf.constant(mask), tf.constant(history))
+                return tape, link.knowledge(client, number, prompts, *told).h
+
+        found, asked = [], ask(1)
+        for step in (1, 2, 3):
+            following = ask(step + 1) if step < 3 else None
+            found.append((asked[1], asked[0].gradient(asked[1], prompts, upstream)))
+            asked = following
+        return found
+
+    (first, gradient), (second, _), (third, _) = unit(tf.constant(prompts))
+    told = json.loads(link.status())
+    assert (told["version"], told.get("recomputed", 0)) == (3, 0)
+    ask = asker(connected(side), mask, history)
+    np.testing.assert_array_equal(second, ask(prompts, upstream, step=2)[0])
+    ask = asker(connected(side), mask, history)
+    h, expected = ask(prompts, upstream, step=1)
+    np.testing.assert_array_equal(first, h)
+    np.testing.assert_array_equal(gradient, expected)
+    np.testing.assert_array_equal(third, ask(prompts, upstream, step=3)[0])
 
 
 def test_a_batch_trained_again_gets_its_own_gradient_and_teaches_nothing(side, batch):

@@ -9,7 +9,7 @@ import pytest
 
 from llm_offline.config import LlmConfig
 from llm_offline.knowledge.reasoner import Question, Reasoner
-from llm_offline.knowledge.titles import Titles
+from llm_offline.knowledge.title_vectors import text_of
 from llm_offline.language_model import load
 
 TITLES = ["soap", "a comb", "shea butter", "", "pen"]
@@ -25,14 +25,14 @@ def settings(tiny_llm) -> Callable[..., LlmConfig]:
 
 
 @pytest.fixture
-def reasoner(settings) -> Callable[..., Reasoner]:
+def reasoner(settings, tmp_path) -> Callable[..., Reasoner]:
     """Makes one; LoRA's B, which PEFT starts at zero, is random."""
     import torch
 
     def make(**changes) -> Reasoner:
         config = settings(**changes)
         language_model = load(config)
-        made = Reasoner(language_model, Titles(TITLES, language_model.tokenizer, config.max_tokens), config)
+        made = Reasoner(language_model, text_of(TITLES, language_model, config, tmp_path), config)
         torch.manual_seed(5)
         for name, value in made.trainable().items():
             if "lora_B" in name:

@@ -178,6 +178,8 @@ def test_faults_are_told_and_change_nothing(learner, question, settings):
         mine.restore(learner(rank=3).state())
     with pytest.raises(ValueError, match="checkpoint: is of other, this is tiny_llm"):
         mine.restore({**mine.state(), "model": "other"})
+    with pytest.raises(ValueError, match="checkpoint: is of tiny_llm.*/titles, this is tiny_llm"):
+        mine.restore(learner(text="titles").state())
     assert apart(weights(mine), before) == 0
 
 

@@ -10,6 +10,12 @@ from llm_offline.knowledge.titles import Titles
 from llm_offline.language_model import load
 
 
+@pytest.fixture(params=["tokens", "titles"])
+def either(request, reasoner):
+    """Makes reasoners whose text is of either form."""
+    return lambda **changes: reasoner(text=request.param, **changes)
+
+
 def leaves(reasoner):
     return {name: value.detach().clone().requires_grad_() for name, value in reasoner.trainable().items()}
 
@@ -40,13 +46,13 @@ def test_only_adapters_on_query_and_value_and_the_decoupling_attention_are_train
     assert shapes == expected
 
 
-def test_gradients_agree_with_finite_differences(reasoner):
-    made = reasoner(dropout=0.3)
+def test_gradients_agree_with_finite_differences(either):
+    made = either(dropout=0.3)
     weights = leaves(made)
     random = torch.Generator().manual_seed(0)
     prompts = torch.randn(2, 3, 12, dtype=torch.float64, generator=random, requires_grad=True)
     mask = torch.tensor([[True, True, False], [True, True, True]])
-    tokens, text = torch.tensor([[5, 6, 7], [8, 0, 0]]), torch.tensor([[True, True, True], [True, False, False]])
+    tokens, text = torch.tensor([[1, 2, 3], [5, 0, 0]]), torch.tensor([[True, True, True], [True, False, False]])
 
     def knowledge(prompts, *values):
         made._adapters.current = Pass(seed=11)
@@ -57,8 +63,8 @@ def test_gradients_agree_with_finite_differences(reasoner):
     assert torch.autograd.gradcheck(knowledge, (prompts, *weights.values()), atol=1e-7, rtol=1e-5, fast_mode=True)
 
 
-def test_padding_neither_gets_knowledge_nor_has_a_part_in_it(reasoner, question):
-    made, asked = reasoner(dropout=0.0), question()
+def test_padding_neither_gets_knowledge_nor_has_a_part_in_it(either, question):
+    made, asked = either(dropout=0.0), question()
     knowledge, gradient, _ = told(made, asked)
     assert (knowledge[~asked.mask] == 0).all() and (gradient[~asked.mask] == 0).all()
     assert (np.abs(knowledge[asked.mask]) > 0).any(-1).all()
@@ -67,26 +73,26 @@ def test_padding_neither_gets_knowledge_nor_has_a_part_in_it(reasoner, question)
 
 
 @pytest.mark.parametrize("batch_tokens", [12, 64])
-def test_a_row_s_knowledge_and_gradient_do_not_depend_on_the_rows_beside_it(reasoner, question, batch_tokens):
-    made = reasoner(dropout=0.0, batch_tokens=batch_tokens)
+def test_a_row_s_knowledge_and_gradient_do_not_depend_on_the_rows_beside_it(either, question, batch_tokens):
+    made = either(dropout=0.0, batch_tokens=batch_tokens)
     knowledge, gradient, _ = told(made, question())
     for row in range(4):
         alone = next(made.answer(question(slice(row, row + 1)), leaves(made)))
         np.testing.assert_allclose(alone.knowledge[0].detach().numpy(), knowledge[row], rtol=0, atol=1e-12)
-    whole = told(reasoner(dropout=0.0), question())
+    whole = told(either(dropout=0.0), question())
     np.testing.assert_allclose(gradient, whole[1], rtol=0, atol=1e-12)
 
 
-def test_the_text_is_the_titles_newest_last_and_changes_the_knowledge(reasoner, question):
-    made = reasoner(dropout=0.0)
+def test_the_text_is_the_titles_newest_last_and_changes_the_knowledge(either, question):
+    made = either(dropout=0.0)
     asked = question()
     knowledge = told(made, asked)[0]
     swapped = Question(asked.prompts, asked.mask, asked.history[:, ::-1], 7)
     assert (np.abs(told(made, swapped)[0] - knowledge)[[0, 1]].max((1, 2)) > 1e-6).all()
 
 
-def test_a_row_that_does_not_learn_gives_lora_a_gradient_of_zero_bits_and_changes_nothing_else(reasoner, question):
-    made = reasoner()
+def test_a_row_that_does_not_learn_gives_lora_a_gradient_of_zero_bits_and_changes_nothing_else(either, question):
+    made = either()
     knowledge, prompts, every = told(made, question())
     same, beside, some = told(made, question(), [True, False, True, False])
     np.testing.assert_array_equal(same, knowledge)
@@ -101,8 +107,8 @@ def test_a_row_that_does_not_learn_gives_lora_a_gradient_of_zero_bits_and_change
             assert none[2][name].numpy().tobytes() == bytes(8 * none[2][name].numel())
 
 
-def test_the_gradient_of_the_rows_that_learn_is_that_of_a_batch_of_them_alone(reasoner, question):
-    made = reasoner(dropout=0.0)
+def test_the_gradient_of_the_rows_that_learn_is_that_of_a_batch_of_them_alone(either, question):
+    made = either(dropout=0.0)
     _, _, some = told(made, question(), [True, True, False, False])
     _, _, alone = told(made, question(slice(0, 2)))
     for name, value in some.items():
@@ -110,8 +116,8 @@ def test_the_gradient_of_the_rows_that_learn_is_that_of_a_batch_of_them_alone(re
             torch.testing.assert_close(value, alone[name], rtol=0, atol=1e-12)
 
 
-def test_dropout_is_the_same_whenever_a_question_is_asked_and_another_for_another_seed(reasoner, question):
-    made = reasoner(dropout=0.5)
+def test_dropout_is_the_same_whenever_a_question_is_asked_and_another_for_another_seed(either, question):
+    made = either(dropout=0.5)
     first, again, other = (told(made, question(seed=seed)) for seed in (7, 7, 8))
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
@@ -144,9 +150,10 @@ def test_a_faulty_question_is_told(reasoner, question, changes, told):
         list(reasoner().answer(Question(**{**vars(question()), **changes}), {}))
 
 
-def test_a_text_longer_than_the_model_is_refused(reasoner):
-    with pytest.raises(ValueError, match="llm.max_tokens must be at most 64"):
-        reasoner(max_tokens=65, batch_tokens=65)
+@pytest.mark.parametrize("text, limit", [("tokens", "max_tokens"), ("titles", "max_titles")])
+def test_a_text_longer_than_the_model_is_refused(reasoner, text, limit):
+    with pytest.raises(ValueError, match=f"llm.{limit} must be at most 64"):
+        reasoner(**{"text": text, "batch_tokens": 65, limit: 65})
 
 
 def test_a_sentence_encoder_reasons_too():
