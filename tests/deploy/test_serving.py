@@ -216,8 +216,11 @@ def test_redis_keeps_what_it_is_given_and_evicts_nothing(
         pytest.skip("needs redis-server")
     (theirs,) = pod(documents, "StatefulSet", "antiphon-redis")["containers"]
     socket = tmp_path / "redis.sock"
-    over = ["--port", "0", "--unixsocket", str(socket), "--dir", str(tmp_path)]  # a port and a folder of its own
-    process = subprocess.Popen(["redis-server", str(folder / "redis.conf"), *over], stdout=subprocess.DEVNULL)
+    text = (folder / "redis.conf").read_text()
+    assert "\ndir /data\n" in text and "/data" in {mount["mountPath"] for mount in theirs["volumeMounts"]}
+    (config := tmp_path / "redis.conf").write_text(text.replace("dir /data", f"dir {tmp_path}"))
+    command = ["redis-server", str(config), "--port", "0", "--unixsocket", str(socket)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
         while subprocess.run(["redis-cli", "-s", socket, "-e", "ping"], capture_output=True).returncode:
