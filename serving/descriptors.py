@@ -11,6 +11,7 @@ _SCALARS = {
     "int32": _Field.TYPE_INT32,
     "int64": _Field.TYPE_INT64,
     "float": _Field.TYPE_FLOAT,
+    "double": _Field.TYPE_DOUBLE,
     "bool": _Field.TYPE_BOOL,
     "string": _Field.TYPE_STRING,
     "bytes": _Field.TYPE_BYTES,

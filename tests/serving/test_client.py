@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 
-from serving.client import Client, ServingError
+from serving import errors
+from serving.client import Client
 from serving.config import ServeConfig
 from serving.server import Server
+from serving.tls import ClientTls
 
 LOWEST = float(np.finfo(np.float32).min)
 
@@ -73,15 +76,49 @@ def test_tells_the_status_of_every_version(client: Client) -> None:
     ]
 
 
-def test_names_model_version_and_status_of_a_failure(server, rest: bool) -> None:
+def test_asks_a_label(server, rest: bool) -> None:
+    with Client(server.rest if rest else server.grpc, "catalogue", label="stable", rest=rest) as client:
+        assert client.recommend([["e"]], 1) == [[("d", 4.0)]]
+
+
+def test_the_answer_names_the_version_that_a_label_or_the_newest_stands_for(server) -> None:
+    for label, version in ((None, 2), ("stable", 1)):
+        with Client(server.grpc, "catalogue", label=label, timeout=30) as client:
+            answer = client.predict({"history": [["e"]]}, outputs=["scores"])
+            assert answer.version == version
+            assert list(answer.outputs) == ["scores"]
+            assert answer.outputs["scores"].tolist() == [[4.0 * version, 3.0 * version, 2.0 * version]]
+
+
+def test_runs_any_signature_with_arrays_numbers_and_bytes(client: Client) -> None:
+    inputs = {"x": np.array([[0.5, 1.0]], np.float32), "raw_bytes": [b"\xff\x00"]}
+    outputs = client.predict(inputs, "echo").outputs
+    np.testing.assert_array_equal(outputs["x"], np.array([[0.5, 1.0]], np.float32))
+    assert outputs["raw_bytes"].tolist() == [b"\xff\x00"]
+    assert client.predict({"rounds": 3}, "spin", ["count"]).outputs["count"].tolist() == 3
+
+
+def test_names_model_version_address_and_status_of_a_failure(server, rest: bool) -> None:
+    address = server.rest if rest else server.grpc
+    told = rf"model catalogue \(version 7\) at {address}: NOT_FOUND: Servable not found for request: Specific"
     with (
-        Client(server.rest if rest else server.grpc, "catalogue", version=7, rest=rest) as client,
-        pytest.raises(
-            ServingError, match=r"model catalogue \(version 7\): NOT_FOUND: Servable not found"
-        ) as error,
+        Client(address, "catalogue", version=7, rest=rest) as client,
+        pytest.raises(errors.NotFound, match=told) as error,
     ):
         client.recommend([["a"]], 1)
     assert error.value.code is grpc.StatusCode.NOT_FOUND
+    assert error.value.target == errors.Target(address, "catalogue", 7)
+
+
+def test_an_unknown_label_or_output_is_an_invalid_argument(server, rest: bool) -> None:
+    address = server.rest if rest else server.grpc
+    with (
+        Client(address, "catalogue", label="none", rest=rest) as client,
+        pytest.raises(errors.InvalidArgument, match=r"\(label none\) at .*: Unrecognized servable version label: none"),
+    ):
+        client.recommend([["a"]], 1)
+    with Client(address, "catalogue", rest=rest) as client, pytest.raises(errors.InvalidArgument, match="nothing"):
+        client.predict({"history": [["a"]]}, outputs=["nothing"])
 
 
 def test_refuses_a_k_the_model_does_not_answer(client: Client) -> None:
@@ -108,9 +145,9 @@ def free_port() -> int:
 
 def test_says_unavailable_where_nothing_listens(rest: bool) -> None:
     address = f"127.0.0.1:{free_port()}"
-    with Client(address, "catalogue", rest=rest, retries=1) as client, pytest.raises(ServingError) as error:
+    with Client(address, "catalogue", rest=rest, retries=1) as client, pytest.raises(errors.Unavailable) as error:
         client.status()
-    assert error.value.code is grpc.StatusCode.UNAVAILABLE
+    assert error.value.attempts == 2
 
 
 def test_waits_for_a_server_that_comes_up_late(publish, base_path: Path, rest: bool) -> None:
@@ -119,7 +156,7 @@ def test_waits_for_a_server_that_comes_up_late(publish, base_path: Path, rest: b
     ports = {"rest_port": port, "grpc_port": 0} if rest else {"grpc_port": port, "rest_port": 0}
     server = Server({"catalogue": base_path}, ServeConfig(**ports))
     starter = threading.Timer(0.2, server.start)
-    with Client(f"127.0.0.1:{port}", "catalogue", rest=rest, timeout=60, retries=9) as client:
+    with Client(f"127.0.0.1:{port}", "catalogue", rest=rest, timeout=60, retries=100) as client:
         starter.start()
         answer = client.recommend([["e"]], 1)
     starter.join()
@@ -127,17 +164,42 @@ def test_waits_for_a_server_that_comes_up_late(publish, base_path: Path, rest: b
     assert answer == [[("d", 4.0)]]
 
 
+def test_calls_outlive_a_server_that_is_killed_and_started_again(start_server, exported: Path) -> None:
+    ports = {"--port": free_port(), "--rest_api_port": free_port()}
+    flags = [f"{name}={port}" for name, port in ports.items()]
+    flags += ["--model_name=catalogue", f"--model_base_path={exported}"]
+    first = start_server(*flags)
+    clients = [
+        Client(address, "catalogue", rest=rest, timeout=300, retries=1000)
+        for address, rest in ((first.grpc, False), (first.rest, True))
+    ]
+    for client in clients:
+        assert client.recommend([["e"]], 1) == [[("d", 8.0)]]
+    first.stop(signal.SIGKILL)
+    with ThreadPoolExecutor(len(clients)) as pool:
+        answers = [pool.submit(client.recommend, [["e"]], 1) for client in clients]
+        start_server(*flags)
+        assert [answer.result() for answer in answers] == [[[("d", 8.0)]]] * 2
+    for client in clients:
+        client.close()
+
+
+def test_threads_share_a_client(client: Client) -> None:
+    def ask(number: int) -> list[list[float]]:
+        return client.score([["a"]], [["a", "b", "c", "d", "e"][number % 5 : number % 5 + 1]])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(40))) == [[[2.0 * (number % 5 + 1)]] for number in range(40)]
+
+
 def test_a_call_ends_at_its_deadline(rest: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never answers
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        start = time.monotonic()
         with (
             Client(address, "catalogue", rest=rest, timeout=0.3) as client,
-            pytest.raises(ServingError) as error,
+            pytest.raises((errors.DeadlineExceeded, errors.Unavailable)),
         ):
             client.recommend([["a"]], 1)
-        assert time.monotonic() - start < 30
-    assert error.value.code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 
 
 def test_does_not_import_tensorflow(repository: Path) -> None:
@@ -148,3 +210,14 @@ def test_does_not_import_tensorflow(repository: Path) -> None:
 def test_an_address_has_a_port() -> None:
     with pytest.raises(ValueError, match="address must be host:port, got 'here'"):
         Client("here", "catalogue")
+
+
+def test_refuses_arguments_that_do_not_go_together() -> None:
+    with pytest.raises(ValueError, match="version and label must not both be given, got 1 and 'stable'"):
+        Client("here:1", "catalogue", 1, label="stable")
+    with pytest.raises(ValueError, match="tls must be None with rest"):
+        Client("here:1", "catalogue", rest=True, tls=ClientTls())
+    with pytest.raises(ValueError, match="timeout must be positive, got 0"):
+        Client("here:1", "catalogue", timeout=0)
+    with Client("here:1", "catalogue") as client, pytest.raises(ValueError, match="timeout must be positive, got -1"):
+        client.status(timeout=-1)

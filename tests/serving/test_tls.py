@@ -9,8 +9,11 @@ import pytest
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from serving import tls
+from serving.client import Client
 from serving.config import ServeConfig
+from serving.errors import Unavailable
 from serving.server import Server
+from serving.tls import ClientTls
 
 x509 = pytest.importorskip("cryptography.x509")
 
@@ -81,14 +84,20 @@ def test_may_ask_clients_for_a_certificate(exported: Path, tmp_path: Path, pem: 
     fields = {"server_key": quoted(key), "server_cert": quoted(certificate), "custom_ca": quoted(certificate)}
     ssl = write(tmp_path / "ssl.config", **fields, client_verify="true")
     config = ServeConfig(grpc_port=0, rest_port=0, ssl_config_file=str(ssl))
-    known = grpc.ssl_channel_credentials(certificate.encode(), key.encode(), certificate.encode())
-    unknown = grpc.ssl_channel_credentials(certificate.encode())
+    (ca := tmp_path / "ca.pem").write_text(certificate)
+    (private := tmp_path / "key.pem").write_text(key)
+    known, unknown = ClientTls(ca, ca, private), ClientTls(ca)
     with Server({"catalogue": exported}, config) as server:
         address = f"127.0.0.1:{server.grpc_port}"
-        with grpc.secure_channel(address, known) as channel:
-            assert status(channel) == 30
-        with grpc.secure_channel(address, unknown) as channel, pytest.raises(grpc.RpcError):
-            status(channel)
+        with Client(address, "catalogue", tls=known) as client:
+            assert [entry["state"] for entry in client.status()] == ["AVAILABLE"]
+        with Client(address, "catalogue", tls=unknown, retries=1) as client, pytest.raises(Unavailable):
+            client.status()
+
+
+def test_a_client_s_certificate_needs_its_key(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="certificate and key must be given together, got cert.pem and None"):
+        ClientTls(certificate=Path("cert.pem"))
 
 
 @pytest.mark.parametrize(
