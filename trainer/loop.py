@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from trainer import checkpoint, metrics, optimizers
+from trainer import checkpoint, epoch_entry, metrics, optimizers
 from trainer.averaging import SLOT, WeightAverage
 from trainer.checkpoint_writer import CheckpointWriter
 from trainer.cluster.ranking import ranking
@@ -19,21 +19,20 @@ from trainer.cluster.strategy import Result, Runtime
 from trainer.cluster.work_queue import WorkQueue, WorkUnit
 from trainer.collaboration import Collaboration, LinkSource
 from trainer.config import TrainConfig
-from trainer.input import Examples, target_counts
+from trainer.input import Examples
 from trainer.llm_link import LlmLink
-from trainer.monitor import Monitor, line, server_bytes
+from trainer.monitor import Monitor, server_bytes
 from trainer.objective import Objective, Prediction
 from trainer.pretraining import Pretraining
 from trainer.progress import Progress
 from trainer.reader import Reader
 from trainer.recommender import Recommender
-from trainer.sampling import Popularity
+from trainer.sampling import popularity
 from trainer.stopping import Stopping
 from trainer.unit import Function, unit_function
 
 SELECTION = "ndcg@10"
 """The validation metric that picks the best checkpoint and stops training early."""
-
 
 BEST = ("best", "best_epoch", "best_checkpoint")
 
@@ -81,7 +80,7 @@ class Trainer:
         self.link: LlmLink | None = None
         self._clients: list[Any] = []
         with self.monitor.phase("read"):
-            self.objective: Objective = self._prediction()
+            self.objective: Objective = Prediction(recommender, config.loss, popularity(examples, config))
         if recommender.coco is not None:
             self.link = LlmLink(config.llm, recommender.coco.config.knowledge_width)
             self._clients = [runtime.per_worker(self.link.client)]
@@ -150,10 +149,10 @@ class Trainer:
                 entry |= self._validate()
         entry |= self.monitor.epoch(progress.epoch, entry["loss"], entry["seconds"])
         progress.history.append(entry)
-        _plot(board, entry)
+        epoch_entry.plot(board, entry)
         if validate or progress.epoch % config.checkpoint_every == 0 or stopping.requested:
             self._save()
-        tqdm.write(_line(entry, self.epochs))
+        tqdm.write(epoch_entry.line(entry, self.epochs))
         return not stopping.requested
 
     def _end_pretraining(self) -> None:
@@ -298,27 +297,3 @@ class Trainer:
         self._saved = (progress.epoch, progress.step)
         done = f"{self.queue.completed} of {self.queue.units} units done"
         tqdm.write(f"resuming {self.folder.name} from {newest.name}, epoch {progress.epoch + 1}, {done}")
-
-    def _prediction(self) -> Prediction:
-        counts = np.zeros(self.examples.vocabulary.size, np.int64)
-        if self.config.loss.kind in ("sampled_softmax", "mixed", "in_batch"):
-            counts = target_counts(self.examples, self.config.model.max_length)
-        return Prediction(self.recommender, self.config.loss, Popularity(counts))
-
-
-def _plot(board: tf.summary.SummaryWriter, entry: dict[str, float]) -> None:
-    """A full disk is no reason to stop training."""
-    try:
-        with board.as_default(step=entry["epoch"]):
-            for name, value in entry.items():
-                tf.summary.scalar(name, value)
-    except tf.errors.OpError as error:
-        tqdm.write(f"WARNING: TensorBoard's file could not be written ({error.message})")
-
-
-def _line(entry: dict[str, float], epochs: int) -> str:
-    words = [f"epoch {entry['epoch']:>3}/{epochs}  loss {entry['loss']:.4f}  {entry['seconds']:.1f}s"]
-    words += [f"{entry['targets_per_second']:,.0f} targets/s"]
-    words += [f"at most {entry['repeated']:,} examples repeated"] if entry["repeated"] else []
-    words += [f"{n.removeprefix('valid/')} {entry[n]:.4f}" for n in entry if n in ("valid/recall@10", "valid/ndcg@10")]
-    return "  ".join([*words, line(entry)])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from trainer.config import TrainConfig
+from trainer.input import Examples, target_counts
+
 TRIES = 4
 
 
@@ -26,6 +29,14 @@ class Popularity:
         point = tf.random.stateless_uniform((count,), seed)
         place = tf.searchsorted(tf.constant(self._upper), point, side="right")
         return tf.minimum(place, len(self._upper) - 1) + 1
+
+
+def popularity(examples: Examples, config: TrainConfig) -> Popularity:
+    """Of the training targets, which only some losses need; else every item's is the same."""
+    counts = np.zeros(examples.vocabulary.size, np.int64)
+    if config.loss.kind in ("sampled_softmax", "mixed", "in_batch"):
+        counts = target_counts(examples, config.model.max_length)
+    return Popularity(counts)
 
 
 def uniform(count: int, items: int, seed: tf.Tensor) -> tf.Tensor:

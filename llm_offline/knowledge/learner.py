@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
@@ -16,32 +15,13 @@ from torch import Tensor
 from llm_offline.config import LlmConfig
 from llm_offline.knowledge.applied import Applied
 from llm_offline.knowledge.reasoner import Answer, Question, Reasoner
+from llm_offline.knowledge.request import Request, digest_of
 
 VERSIONS = 16
 """How many adapter versions are kept, so that a gradient is that of the adapter its forward pass used."""
 
 ANSWERS = 32
 """How many gradients of prompts are remembered for requests that are sent again."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """Which part of which batch.
-
-    Attributes:
-        step: the trainer's step, whichever worker makes it, from 1.
-        part: of ``parts``, from 0: a message holds so many rows.
-        version: of the adapter that answered forward; of no meaning in forward.
-    """
-
-    step: int
-    part: int
-    parts: int
-    version: int
-
-    @property
-    def key(self) -> tuple[int, int]:
-        return self.step, self.part
 
 
 @dataclass
@@ -99,7 +79,7 @@ class Learner:
         began = time.monotonic()
         self._check(question)
         self.counts["forward"] += 1
-        digest = _digest(question.prompts, question.mask, question.history)
+        digest = digest_of(question.prompts, question.mask, question.history)
         held = self._held.get(request.key)
         if held is None or held.digest != digest:
             held = self._answer(request, question, digest)
@@ -216,7 +196,7 @@ class Learner:
 
     def _known(self, request: Request, upstream: np.ndarray) -> np.ndarray | None:
         sent, answer = self._answers.get(request.key, (b"", None))
-        if answer is None or sent != _digest(upstream):
+        if answer is None or sent != digest_of(upstream):
             return None
         self.counts["duplicates"] += 1
         return answer
@@ -279,7 +259,7 @@ class Learner:
             self._learn(request, sums)
         else:
             self.counts["again"] += 1
-        self._answers[request.key] = _digest(upstream), found
+        self._answers[request.key] = digest_of(upstream), found
         while len(self._answers) > ANSWERS:
             self._answers.popitem(last=False)
         return found
@@ -314,10 +294,3 @@ class Learner:
         }
         while len(self._versions) > VERSIONS:
             self._versions.popitem(last=False)
-
-
-def _digest(*arrays: np.ndarray) -> bytes:
-    digest = hashlib.sha1(usedforsecurity=False)
-    for values in arrays:
-        digest.update(np.ascontiguousarray(values).data)
-    return digest.digest()

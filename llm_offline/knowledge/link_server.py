@@ -23,8 +23,9 @@ import tensorflow as tf
 import torch
 
 from llm_offline.config import LlmConfig
-from llm_offline.knowledge.learner import Learner, Request
+from llm_offline.knowledge.learner import Learner
 from llm_offline.knowledge.reasoner import Question, Reasoner
+from llm_offline.knowledge.request import Request
 from llm_offline.knowledge.state import Checkpoints
 from llm_offline.knowledge.title_vectors import text_of
 from llm_offline.language_model import load

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from llm_offline.knowledge.learner import Learner, Request
+from llm_offline.knowledge.learner import Learner
+from llm_offline.knowledge.request import Request
 
 UPSTREAM = np.random.default_rng(2).normal(size=(4, 3, 4))
 ALL = np.ones(4, bool)
