@@ -72,7 +72,7 @@ def _section(reproduction: Reproduction, results: Results, found: Sequence[Resul
     parts.append(f"{found[0].users:,} users; {found[0].protocol}.")
     first = [result for result in found if result.row.seed == 1]
     parts.append(_main_table(reproduction, first))
-    held = [line for result in first if (line := _held(reproduction, result))]
+    held = [line for result in first for line in _held(reproduction, result, found)]
     parts += ["\n".join(held)] if held else []
     parts += _seeds(reproduction, found)
     parts += _comparisons(reproduction, [results.paired[r.row] for r in found if r.row in results.paired])
@@ -102,11 +102,16 @@ def _main_table(reproduction: Reproduction, found: Sequence[Result]) -> str:
     return _table(head, rows) + note
 
 
-def _held(reproduction: Reproduction, result: Result) -> str:
+def _held(reproduction: Reproduction, result: Result, found: Sequence[Result]) -> Iterable[str]:
+    """The row held against what it has to reach, and if it was trained with several seeds, their mean."""
     reference = reproduction.aim(result.row)
     if reference is None:
-        return ""
-    return f"- {_verdict.sentence(_name(reproduction, result.row), result, reference)}"
+        return
+    name = _name(reproduction, result.row)
+    yield f"- {_verdict.sentence(name, result, reference)}"
+    seeds = [one for one in found if replace(one.row, seed=1) == result.row]
+    if len(seeds) > 1:
+        yield f"- {_verdict.over_seeds(name, seeds, reference)}"
 
 
 def _seeds(reproduction: Reproduction, found: Sequence[Result]) -> list[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
 from benchmarks.reproduce._results import Result
 from benchmarks.reproduce._rows import METRICS, Reference
 from trainer.statistics import Interval
-
-
-def reached(found: Interval, reference: float) -> bool:
-    return found.mean >= reference
 
 
 def where(found: Interval, reference: float) -> str:
@@ -20,12 +19,25 @@ def where(found: Interval, reference: float) -> str:
 
 def sentence(name: str, result: Result, reference: Reference) -> str:
     """Which metrics stay below the reference's, and which reach them."""
+    figures = {}
+    for metric, value in reference.values.items():
+        found = result.test[metric]
+        figures[metric] = (found.mean, f", {where(found, value)}")
+    return _told(name, figures, reference)
+
+
+def over_seeds(name: str, results: Sequence[Result], reference: Reference) -> str:
+    """As ``sentence``, of the means of one row's seeds."""
+    figures = {metric: (fmean(one.test[metric].mean for one in results), "") for metric in reference.values}
+    return _told(f"{name}, mean of {len(results)} seeds", figures, reference)
+
+
+def _told(name: str, figures: Mapping[str, tuple[float, str]], reference: Reference) -> str:
     below, above = [], []
     for metric, label in METRICS.items():
-        if metric in reference.values:
-            found, value = result.test[metric], reference.values[metric]
-            told = f"{label} ({found.mean:.4f} against {value:.4f}, {where(found, value)})"
-            (above if reached(found, value) else below).append(told)
+        if metric in figures:
+            (found, beside), value = figures[metric], reference.values[metric]
+            (above if found >= value else below).append(f"{label} ({found:.4f} against {value:.4f}{beside})")
     if not below:
         return f"{name}, reaches the {reference.name} figures in {', '.join(above)}."
     rest = f"; it reaches them in {', '.join(above)}" if above else ""
