@@ -10,6 +10,7 @@ from typing import Any
 
 from antiphon import records
 from antiphon.config import Config
+from feature_store import folders
 from trainer.config import TrainConfig
 
 Work = Callable[[Config], dict[str, Any]]
@@ -95,8 +96,9 @@ def train_identity(variant: str) -> Work:
 
 
 def prompts_file(settings: TrainConfig) -> list[Any]:
-    """The file of CoCo's prompts, by name, size and time of change."""
+    """The file of CoCo's prompts, or their folder's manifest, by name, size and time of change."""
     file = Path(settings.coco.prompts)
+    file = file / folders.MANIFEST if file.is_dir() else file
     return [str(file), file.stat().st_size, file.stat().st_mtime_ns] if file.is_file() else []
 
 

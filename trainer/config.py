@@ -119,7 +119,7 @@ class CocoConfig:
     """CoCo over the backbone (``trainer.models.coco``); its language model is that of ``train.llm`` (`LinkConfig`)."""
 
     enabled: bool = False
-    prompts: str = ""  # a .npy (K, D) of prompts that the language model has encoded; "" draws them
+    prompts: str = ""  # what `antiphon prompts` left, or a .npy (K, D); "" draws them
     fixed: bool = False  # every user gets all of ``prompts``, which stay as they are: no codebook, no selection
     codes: int = 64  # K, size of the codebook
     shared: int = 2  # prompts that every user gets before the selected ones

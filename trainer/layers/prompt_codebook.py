@@ -30,14 +30,22 @@ class PromptCodebook(tf_keras.layers.Layer):
     """K codes z, S prompts that all users share, and the projection of h_RS to their width, e_u.
 
     Args:
-      initial: (K, D), the codes at first. scale: root mean square of the shared prompts at first.
-      seed: of those.
+      initial: (K, D), the codes at first. shared: (S, D), the shared prompts at first; None draws them from ``seed``
+        with ``scale`` as their root mean square.
     """
 
-    def __init__(self, config: CocoConfig, initial: np.ndarray, scale: float, seed: int = 0, **kwargs: object) -> None:
+    def __init__(
+        self,
+        config: CocoConfig,
+        initial: np.ndarray,
+        shared: np.ndarray | None = None,
+        scale: float = 1.0,
+        seed: int = 0,
+        **kwargs: object,
+    ) -> None:
         super().__init__(**kwargs)
         self.config, self.seed = config, seed
-        self._initial, self._scale = initial, scale
+        self._initial, self._shared, self._scale = initial, shared, scale
 
     def build(self, shape: tf.TensorShape) -> None:
         d, width = shape[-1], self._initial.shape[1]
@@ -46,8 +54,9 @@ class PromptCodebook(tf_keras.layers.Layer):
         near = tf_keras.initializers.RandomNormal(stddev=level * d**-0.5, seed=self.seed)
         drawn = tf_keras.initializers.RandomNormal(stddev=self._scale, seed=self.seed + 1)
         given = tf_keras.initializers.Constant(self._initial)
+        common = drawn if self._shared is None else tf_keras.initializers.Constant(self._shared)
         self.codes = self.add_weight("codes", self._initial.shape, initializer=given)
-        self.shared = self.add_weight("shared", (self.config.shared, width), initializer=drawn)
+        self.shared = self.add_weight("shared", (self.config.shared, width), initializer=common)
         self.project = self.add_weight("project", (d, width), initializer=near)
         super().build(shape)
 

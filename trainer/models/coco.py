@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from feature_store import prompt_codebook
 from feature_store.checks import at_least
 from feature_store.errors import DataError
 from trainer.config import CocoConfig
@@ -44,7 +45,7 @@ class CoCo(tf_keras.Model):
 
     Raises:
       ValueError: a width is not set.
-      DataError: the file of prompts does not hold what the config says.
+      DataError: the prompts' file or folder does not hold what the config says.
     """
 
     def __init__(self, backbone: Backbone, config: CocoConfig, seed: int = 0) -> None:
@@ -52,12 +53,14 @@ class CoCo(tf_keras.Model):
         for name in ("width", "knowledge_width"):
             at_least(f"coco.{name}", getattr(config, name), 1)
         self.backbone, self.config = backbone, config
-        initial = _initial(config, seed)
+        initial, shared = _initial(config, seed)
         if config.fixed:
             self.codebook: tf_keras.layers.Layer = FixedPrompts(initial, name="prompts")
         else:
             scale = float(np.sqrt(np.mean(initial**2)))
-            self.codebook = PromptCodebook(config, initial, config.scale or scale, seed, name="prompts")
+            self.codebook = PromptCodebook(
+                config, initial, shared, config.scale or scale, seed, name="prompts"
+            )
         d, residual = backbone.config.d, config.residual
         if config.fusion == "attention":
             self.fusion: tf_keras.layers.Layer = Alignment(d, config.heads, residual, name="alignment")
@@ -94,16 +97,23 @@ def helped(aligned: tf.Tensor, h: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     return near[0] > near[1]
 
 
-def _initial(config: CocoConfig, seed: int) -> np.ndarray:
+def _initial(config: CocoConfig, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """The codes (K, D) at first, and the shared prompts (S, D) where ``config.prompts`` holds them."""
     if not config.prompts:
         drawn = np.random.default_rng(seed).normal(size=(config.codes, config.width))
-        return (drawn * (config.scale or 1.0)).astype(np.float32)
-    path = Path(config.prompts)
-    if not path.is_file():
-        raise DataError("coco.prompts: there is no such file", file=path)
-    found = np.load(path)
+        return (drawn * (config.scale or 1.0)).astype(np.float32), None
+    path, shared = Path(config.prompts), None
+    if path.is_dir():
+        written = prompt_codebook.read(path, config.codes)
+        found, shared = written.private, written.shared
+        if not config.fixed and len(shared) != config.shared:
+            raise DataError(f"coco.shared must be {len(shared)}, as many as lie there", file=path, value=config.shared)
+    elif path.is_file():
+        found = np.load(path)
+    else:
+        raise DataError("coco.prompts: there is no such file or folder", file=path)
     rows = len(found) if config.fixed else config.codes
     if found.shape != (rows, config.width):
         wanted = f"(prompts, {config.width})" if config.fixed else f"{(rows, config.width)}"
         raise DataError(f"coco.prompts must be of shape {wanted}", file=path, value=found.shape)
-    return found.astype(np.float32)
+    return found.astype(np.float32), shared

@@ -14,7 +14,7 @@ CONFIG = CocoConfig(codes=3, shared=1, selected=2, threshold=0.45)
 
 def codebook(config=CONFIG, codes=CODES):
     """Its projection is the identity, so e_u is h, and its shared prompt (7, 8)."""
-    made = PromptCodebook(config, codes, 1.0)
+    made = PromptCodebook(config, codes)
     made.build(tf.TensorShape((None, 2)))
     made.project.assign(np.eye(2))
     made.shared.assign([[7.0, 8.0]] * config.shared)

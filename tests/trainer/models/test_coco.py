@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from feature_store import folders, prompt_codebook
 from trainer.config import CocoConfig, ModelConfig, TrainConfig
 from trainer.models.coco import CoCo, Knowledge, helped
 from trainer.models.sasrec import SASRec
@@ -60,6 +61,21 @@ def test_prompts_come_from_a_file_or_at_the_language_model_s_scale(tmp_path):
     for change, told in (({"codes": 5}, r"must be of shape \(5, 6\)"), ({"prompts": "no.npy"}, "no such file")):
         with pytest.raises(ValueError, match=told):
             made(CocoConfig(**{**vars(COCO), "prompts": file, **change}))
+
+
+def test_prompts_come_from_the_folder_that_the_command_writes(tmp_path):
+    random = np.random.default_rng(0)
+    codes, shared = random.normal(size=(7, 6)).astype(np.float32), random.normal(size=(2, 6)).astype(np.float32)
+    with folders.new_folder(tmp_path / "codebook") as folder:
+        prompt_codebook.write(folder, codes, [f"prompt {i}" for i in range(7)], shared, {"model_id": "tiny"})
+    settings = {**vars(COCO), "prompts": str(tmp_path / "codebook")}
+    codebook = made(CocoConfig(**settings)).codebook
+    np.testing.assert_array_equal(codebook.codes, codes[:4])
+    np.testing.assert_array_equal(codebook.shared, shared)
+    faults = ({"codes": 8}, "from 1 to 7"), ({"shared": 1}, "coco.shared must be 2"), ({"width": 5}, "shape")
+    for change, told in faults:
+        with pytest.raises(ValueError, match=told):
+            made(CocoConfig(**{**settings, **change}))
 
 
 @pytest.mark.parametrize(
