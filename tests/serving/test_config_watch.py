@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,10 @@ def test_a_changed_file_changes_what_is_served(
     write(path, ("two", base_path))
     wait_until(lambda: registry.served("two") == "two" and registry.served("one") == "")
     watch.stop()
+    assert list(registry._models) == ["two"]
+    write(path, ("one", base_path))
+    time.sleep(0.2)  # ten times as long as it waits between two looks
+    assert list(registry._models) == ["two"]  # who was stopped looks no more
     registry.stop()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import psutil
@@ -35,8 +36,21 @@ def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_giving_back_needs_nothing_freed() -> None:
+def test_what_was_freed_goes_back() -> None:
+    """Small blocks between which one stays: the C library keeps them for later, until it is told."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    blocks = [libc.malloc(2**16) for _ in range(MEGABYTES * 16)]
+    for block in blocks:
+        ctypes.memset(block, 1, 2**16)
+    *freed, last = blocks
+    for block in freed:
+        libc.free(block)
+    before = resident()
     memory.give_back()
+    after = resident()
+    libc.free(last)
+    assert before - after > MEGABYTES / 2
 
 
 def test_versions_that_were_replaced_take_no_memory(heavy: Path) -> None:
