@@ -62,9 +62,7 @@ def read_features(features: Path, hashes: bool = False) -> tuple[dict[str, Any],
     Raises:
         DataError: the folder is not whole.
     """
-    manifest = folders.read_manifest(features, hashes)
-    if manifest.get("kind") != "features":
-        raise DataError("not a folder of features", file=features, value=manifest.get("kind"))
+    manifest = folders.read_manifest_of("features", features, "features", hashes)
     kept = manifest["schema"]
     return manifest, Schema.from_json(kept, kept["history_length"], kept["text_width"])
 

@@ -93,10 +93,7 @@ def read_manifest(examples: Path, hashes: bool = False) -> dict[str, Any]:
     Raises:
         DataError: the folder is not whole, or not one of examples.
     """
-    manifest = folders.read_manifest(examples, hashes)
-    if manifest.get("kind") != "examples":
-        raise DataError("not a folder of examples", file=examples, value=manifest.get("kind"))
-    return manifest
+    return folders.read_manifest_of("examples", examples, "examples", hashes)
 
 
 def example_spec(manifest: Mapping[str, Any], split: str = "train") -> dict[str, Field]:

@@ -75,6 +75,28 @@ def read_manifest(folder: Path, hashes: bool = True) -> dict[str, Any]:
     return manifest
 
 
+def read_manifest_of(kind: str, folder: Path, what: str, hashes: bool = True) -> dict[str, Any]:
+    """``read_manifest`` of a folder that has to be one of ``what``, whose manifest says ``kind``.
+
+    Raises:
+        DataError: as `read_manifest`, or the folder is of another kind.
+    """
+    manifest = read_manifest(folder, hashes)
+    if manifest.get("kind") != kind:
+        raise DataError(f"not a folder of {what}", file=folder, value=manifest.get("kind"))
+    return manifest
+
+
+def require_model(manifest: Mapping[str, Any], model_id: str, folder: Path) -> None:
+    """
+    Raises:
+        DataError: the folder is of another model than ``model_id``; "" takes any.
+    """
+    if model_id and manifest["model_id"] != model_id:
+        rule = f"is stale: it must be of {model_id!r}"
+        raise DataError(rule, file=folder, field="model_id", value=manifest["model_id"])
+
+
 def _files(node: Any) -> Iterator[dict[str, Any]]:
     if isinstance(node, dict):
         if {"file", "bytes", "sha256"} <= node.keys():

@@ -48,12 +48,8 @@ def read(folder: Path, size: int, model_id: str = "") -> PromptCodebook:
     Raises:
         DataError: the folder is not whole or not one of prompts, holds fewer, or is of another language model.
     """
-    manifest = folders.read_manifest(Path(folder))
-    if manifest.get("kind") != KIND:
-        raise DataError("not a folder of prompts", file=folder, value=manifest.get("kind"))
-    if model_id and manifest["model_id"] != model_id:
-        rule = f"is stale: it must be of {model_id!r}"
-        raise DataError(rule, file=folder, field="model_id", value=manifest["model_id"])
+    manifest = folders.read_manifest_of(KIND, folder, "prompts")
+    folders.require_model(manifest, model_id, folder)
     if not 1 <= size <= manifest["rows"]:
         raise DataError(f"a codebook's size must be from 1 to {manifest['rows']}", file=folder, value=size)
     with (Path(folder) / _TEXTS).open(encoding="utf-8") as lines:

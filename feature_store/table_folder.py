@@ -118,10 +118,7 @@ def read_manifest(tables: Path, hashes: bool = True) -> dict[str, Any]:
     Raises:
         DataError: the folder is not whole, or a file is not the one its manifest describes.
     """
-    manifest = folders.read_manifest(Path(tables), hashes)
-    if manifest.get("kind") != "tables":
-        raise DataError("not a folder of tables", file=tables, value=manifest.get("kind"))
-    return manifest
+    return folders.read_manifest_of("tables", tables, "tables", hashes)
 
 
 def read_schema(tables: Path, history_length: int = 50, text_width: int = 0) -> Schema:

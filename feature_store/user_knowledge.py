@@ -43,12 +43,8 @@ def read_folder(folder: Path, model_id: str = "", adapter_versions: Collection[s
     Raises:
         DataError: the folder is not whole, not one of user knowledge, or of another model or adapter.
     """
-    manifest = folders.read_manifest(Path(folder))
-    if manifest.get("kind") != KIND:
-        raise DataError("not a folder of user knowledge", file=folder, value=manifest.get("kind"))
-    if model_id and manifest["model_id"] != model_id:
-        rule = f"is stale: it must be of {model_id!r}"
-        raise DataError(rule, file=folder, field="model_id", value=manifest["model_id"])
+    manifest = folders.read_manifest_of(KIND, folder, "user knowledge")
+    folders.require_model(manifest, model_id, folder)
     if adapter_versions and manifest["adapter_version"] not in adapter_versions:
         rule = f"is stale: it must be one of {sorted(adapter_versions)}"
         raise DataError(rule, file=folder, field="adapter_version", value=manifest["adapter_version"])

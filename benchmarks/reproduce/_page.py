@@ -49,7 +49,7 @@ def _head(
 ) -> Iterable[str]:
     done = [results.rows[row] for row in there]
     dates = sorted({result.date for result in done})
-    machines = sorted({f"{result.machine['processor']}, {result.machine['cores']} cores" for result in done})
+    machines = sorted({f"{result.machine['processor']}, {_count(result.machine['cores'], 'core')}" for result in done})
     span = " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "not yet"
     missing = [str(row) for row in rows if row not in results.rows]
     yield reproduction.about
@@ -193,3 +193,7 @@ def _spread(values: Sequence[float]) -> str:
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
