@@ -9,7 +9,7 @@ import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import classification_pb2
 
-from serving import tensors
+from serving import examples, tensors
 from serving.status import StatusError, invalid_argument
 
 METHOD = "tensorflow/serving/classify"
@@ -22,12 +22,7 @@ def prepare(signature: meta_graph_pb2.SignatureDef, check_method: bool) -> tuple
     Raises:
         StatusError: INVALID_ARGUMENT or FAILED_PRECONDITION where the signature does not classify.
     """
-    if check_method and signature.method_name != METHOD:
-        raise invalid_argument(
-            f"Expected classification signature method_name to be {METHOD}. Was: {signature.method_name}"
-        )
-    if len(signature.inputs) != 1:
-        raise invalid_argument("Expected one input Tensor.")
+    examples.check(signature, "classification", METHOD if check_method else "")
     if len(signature.outputs) not in (1, 2):
         raise invalid_argument(f"Expected one or two output Tensors, found {len(signature.outputs)}")
     if _INPUT not in signature.inputs:

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import input_pb2
 
 from serving.predict import DEFAULT_SIGNATURE, SavedModel
@@ -31,6 +32,23 @@ def serialized(request_input: input_pb2.Input) -> np.ndarray:
     array = np.empty(len(examples), object)
     array[:] = [context + example.SerializeToString() for example in examples]
     return array
+
+
+def check(signature: meta_graph_pb2.SignatureDef, kind: str, method: str) -> None:
+    """What classification and regression ask of a signature alike.
+
+    Args:
+        method: the method's name that it must have; "" takes any.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT where the signature has another method, or not one input.
+    """
+    if method and signature.method_name != method:
+        raise invalid_argument(
+            f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}"
+        )
+    if len(signature.inputs) != 1:
+        raise invalid_argument("Expected one input Tensor.")
 
 
 def ask(

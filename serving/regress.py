@@ -9,7 +9,7 @@ import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import regression_pb2
 
-from serving import tensors
+from serving import examples, tensors
 from serving.status import StatusError, invalid_argument
 
 METHOD = "tensorflow/serving/regress"
@@ -22,12 +22,7 @@ def prepare(signature: meta_graph_pb2.SignatureDef, check_method: bool) -> tuple
     Raises:
         StatusError: INVALID_ARGUMENT or FAILED_PRECONDITION where the signature does not regress.
     """
-    if check_method and signature.method_name != METHOD:
-        raise invalid_argument(
-            f"Expected regression signature method_name to be {METHOD}. Was: {signature.method_name}"
-        )
-    if len(signature.inputs) != 1:
-        raise invalid_argument("Expected one input Tensor.")
+    examples.check(signature, "regression", METHOD if check_method else "")
     if len(signature.outputs) != 1:
         raise invalid_argument("Expected one output Tensor.")
     for name, kind, tensor_infos in (
