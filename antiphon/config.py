@@ -29,6 +29,9 @@ from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
+UNIVERSAL = "universal"
+"""As ``coco.prompts``: what the stage `prompts` makes in this run."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -90,6 +93,11 @@ class Config:
     def evaluated_on_cluster(self, cluster: str) -> Config:
         """This config with every variant evaluated on a local cluster "ps=N,workers=N"."""
         return replace(self, evaluate=replace(self.evaluate, cluster=cluster))
+
+    @property
+    def uses_prompts(self) -> bool:
+        """Whether some variant starts from the universal prompts."""
+        return any(train.coco.enabled and train.coco.prompts == UNIVERSAL for train in self.variants.values())
 
     @property
     def uses_knowledge(self) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon import records, work
-from antiphon.config import Config
+from antiphon.config import UNIVERSAL, Config
 from antiphon.records import Record
 from antiphon.work import Work
 from feature_store.checks import require
@@ -60,6 +60,7 @@ def plan(config: Config) -> list[Stage]:
               ("examples",), work.examples, version=2),
     ]  # fmt: skip
     stages += [_knowledge_stage(config, source) for source in config.sources]
+    stages += [prompts_stage(config)] if config.uses_prompts else []
     stages += [_train_stage(config, variant) for variant in config.variants]
     trained = tuple(f"train-{variant}" for variant in config.variants)
     evaluated = tuple(f"evaluation/{name}" for name in ("popularity", *config.variants))
@@ -94,6 +95,7 @@ def _knowledge_stage(config: Config, source: str) -> Stage:
 def _train_stage(config: Config, variant: str) -> Stage:
     settings = config.variants[variant]
     needs = ("examples", "embed") if settings.model.knowledge else ("examples",)
+    needs += ("prompts",) if settings.coco.enabled and settings.coco.prompts == UNIVERSAL else ()
     products = (f"models/{variant}/history.json", f"models/{variant}/checkpoints")
     command = ("train", "--variant", variant)
     identity = work.train_identity(variant)
@@ -109,7 +111,9 @@ def find(config: Config, name: str) -> list[Stage]:
     Raises:
         ValueError: there is no such stage.
     """
-    stages = [*plan(config), *([] if config.uses_knowledge else [embed_stage(config)]), prompts_stage(config)]
+    stages = plan(config)
+    stages += [] if config.uses_knowledge else [embed_stage(config)]
+    stages += [] if config.uses_prompts else [prompts_stage(config)]
     if name == "knowledge":
         require(bool(config.sources), "sources", "must name at least one source of knowledge", config.sources)
     found = [stage for stage in stages if name in (stage.name, stage.command[0])]

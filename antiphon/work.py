@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon import records
-from antiphon.config import Config
+from antiphon.config import UNIVERSAL, Config
 from feature_store import folders
 from trainer.config import TrainConfig
 
@@ -50,7 +50,11 @@ def examples(config: Config) -> dict[str, Any]:
 def prompts(config: Config) -> dict[str, Any]:
     from llm_offline.knowledge import codebook
 
-    return codebook.write(config.folder / "knowledge" / "codebook", config.llm, config.prompts)
+    return codebook.write(prompts_folder(config), config.llm, config.prompts)
+
+
+def prompts_folder(config: Config) -> Path:
+    return config.folder / "knowledge" / "codebook"
 
 
 def knowledge(source: str) -> Work:
@@ -73,6 +77,9 @@ def train(variant: str) -> Work:
         from trainer import train
 
         with llm.beside(config, variant) as settings:
+            if settings.coco.prompts == UNIVERSAL:
+                coco = dataclasses.replace(settings.coco, prompts=str(prompts_folder(config)))
+                settings = dataclasses.replace(settings, coco=coco)
             knowledge = text_folder(config) if settings.model.knowledge else None
             return train.run(config.folder / "examples", knowledge, config.folder / "models" / variant, settings)
 

@@ -119,7 +119,8 @@ class CocoConfig:
     """CoCo over the backbone (``trainer.models.coco``); its language model is that of ``train.llm`` (`LinkConfig`)."""
 
     enabled: bool = False
-    prompts: str = ""  # what `antiphon prompts` left, or a .npy (K, D); "" draws them
+    prompts: str = ""  # folder that `antiphon prompts` left, or a .npy (K, D); "" draws them. On the command line
+    # "universal" is the run's own folder
     fixed: bool = False  # every user gets all of ``prompts``, which stay as they are: no codebook, no selection
     codes: int = 64  # K, size of the codebook
     shared: int = 2  # prompts that every user gets before the selected ones

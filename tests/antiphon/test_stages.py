@@ -160,6 +160,18 @@ def test_a_variant_with_coco_is_another_with_another_language_model_or_other_pro
     assert of("ids", model="minilm") == alone
 
 
+def test_a_variant_that_starts_from_the_universal_prompts_has_them_made_first(tmp_path):
+    coco = CocoConfig(enabled=True, prompts="universal")
+    run = config(tmp_path, variants={"coco": TrainConfig(coco=coco), "ids": TrainConfig()})
+    planned = {each.name: each for each in stages.plan(run)}
+    names = list(planned)
+    assert names.index("prompts") < names.index("train-coco")
+    assert "prompts" in planned["train-coco"].needs and "prompts" not in planned["train-ids"].needs
+    alone = config(tmp_path, variants={"ids": TrainConfig()})
+    assert "prompts" not in [each.name for each in stages.plan(alone)]
+    assert [each.name for each in stages.find(alone, "prompts")] == ["prompts"]
+
+
 def test_raw_files_are_known_by_name_size_and_time(tmp_path):
     (tmp_path / "events.csv").write_text("a")
     data = DataConfig(reader="tables", path=str(tmp_path), events="*.csv")
