@@ -49,6 +49,7 @@ setup(
         "dask": ["apache-beam[dask]==2.77.0"],
         "dev": [
             "apache-beam[dask]==2.77.0",
+            "cryptography",  # certificates for the tests of TLS
             "hypothesis",
             "import-linter",
             "jsonschema",

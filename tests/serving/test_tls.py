@@ -6,6 +6,9 @@ from pathlib import Path
 
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from serving import tls
@@ -14,11 +17,6 @@ from serving.config import ServeConfig
 from serving.errors import Unavailable
 from serving.server import Server
 from serving.tls import ClientTls
-
-x509 = pytest.importorskip("cryptography.x509")
-
-from cryptography.hazmat.primitives import hashes, serialization  # noqa: E402
-from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
 
 
 @pytest.fixture(scope="module")
