@@ -279,6 +279,7 @@ def test_faulty_settings_are_told(make, told):
 def test_workers_of_a_cluster_ask_at_once_and_each_step_teaches_once(still, repository, tmp_path):
     script = Path(__file__).parent / "cluster" / "link_run.py"
     again = threading.Thread(target=lambda: (still.wait(), still.start(wait=False)), daemon=True)
+    killed = still.pid
     again.start()
     done = subprocess.run(
         [sys.executable, str(script), still.address, str(tmp_path / "logs"), str(still.pid)],
@@ -294,4 +295,4 @@ def test_workers_of_a_cluster_ask_at_once_and_each_step_teaches_once(still, repo
     assert (together["version"], together["backward"]) == (16, 16)
     assert found["side process killed"]["version"] == 8
     assert found["worker killed"]["version"] == 12
-    assert f"the language model at {still.address} does not answer" in logs
+    assert still.pid != killed
