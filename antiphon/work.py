@@ -111,7 +111,7 @@ def prompts_file(settings: TrainConfig) -> list[Any]:
 
 def evaluate(config: Config) -> dict[str, Any]:
     """Every variant and the ranking by popularity; then every variant against the first, user by user."""
-    from antiphon import llm
+    from antiphon import explanations, llm
     from trainer import evaluate
     from trainer.cluster import roles
 
@@ -124,6 +124,8 @@ def evaluate(config: Config) -> dict[str, Any]:
             with llm.beside(config, variant) as settings:
                 out = folder / variant
                 summary[variant] = evaluate.run(data, model, out, config.evaluate, runtime, settings.llm)
+            for example in explanations.read(config, variant):
+                print(explanations.show(example))
     baseline, *others = config.variants
     for variant in others:
         out = comparison_file(config, variant)

@@ -112,18 +112,22 @@ class Recommender:
         rows = tf.gather(self.features.tables[0].whole(slot), tf.maximum(ids, 0))
         return tf.concat([vectors, self.model.describe(rows, there)], axis=1)
 
+    def states(self, history: tf.Tensor, vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """history (B, L), vectors (N, width) -> h_RS (B, L, d), with the model's own weights, and its mask (B, L)."""
+        ids = self.model.question(history)
+        x = self.model.hide(tf.gather(vectors, tf.maximum(ids, 0)), ids)
+        return self.model(x, ids != 0), ids != 0
+
     def embed(self, history: tf.Tensor, vectors: tf.Tensor, know: Know | None = None) -> tf.Tensor:
         """history (B, L), vectors (N, width) -> the users' vectors (B, d), with the model's own (pulled) weights.
 
         Args:
           know: gives CoCo's knowledge of the users; without it they have none, and their vector is h_RS.
         """
-        ids = self.model.question(history)
-        x = self.model.hide(tf.gather(vectors, tf.maximum(ids, 0)), ids)
-        h = self.model(x, ids != 0)  # (B, L, d)
+        h, seen = self.states(history, vectors)
         if self.coco is None or know is None:
             return h[:, -1]
-        return self.coco.aligned(h, ids != 0, know(self.coco.prompts(h[:, -1]), history))
+        return self.coco.aligned(h, seen, know(self.coco.prompts(h[:, -1]), history))
 
     def candidates(self, vectors: tf.Tensor) -> tf.Tensor:
         """The part of items' vectors (…, width) that users' vectors are multiplied with: (…, d)."""

@@ -9,12 +9,13 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
 from antiphon import llm
 from antiphon.config import dump, load
-from trainer import checkpoint, evaluate, export, saved, train
+from trainer import checkpoint, evaluate, explain, export, saved, train
 from trainer.config import (
     CocoConfig,
     EvaluateConfig,
@@ -26,6 +27,7 @@ from trainer.config import (
 )  # fmt: skip
 from trainer.input import Examples, held_out
 from trainer.llm_link import LlmLink
+from trainer.ranking import Outcomes
 from trainer.reader import Reader
 
 COCO = CocoConfig(enabled=True, codes=8, selected=2, threshold=0.2)
@@ -77,6 +79,33 @@ def test_evaluation_reads_what_was_known_when_the_best_checkpoint_was_made(whole
     assert result["valid"]["ndcg@10"]["mean"] == pytest.approx(best["summary"]["valid_ndcg@10"], rel=1e-5)
     after = json.loads(LlmLink(LinkConfig(side.address), 4).status())
     assert after["version"] == told["version"] and after["known"] > told["known"]
+    assert result["test_without_knowledge"] != result["test"]
+
+
+def test_the_examples_of_what_changed_are_of_the_rankings_that_were_evaluated(whole, side, shop, tmp_path):
+    folder, _, _ = whole
+    evaluate.run(shop / "examples", folder, tmp_path / "evaluation", EvaluateConfig(bootstrap=50))
+    found = json.loads((tmp_path / "evaluation" / "explanations.json").read_text())
+    assert [example["why"] for example in found] == ["rose most", "median", "fell most"]
+    ranks = pq.read_table(tmp_path / "evaluation" / "per_user.parquet").to_pylist()
+    ranks = {row["user"].decode(): 1 + row["above"] + row["tied"] / 2 for row in ranks}
+    rose = [example["alone"]["rank"] - example["known"]["rank"] for example in found]
+    assert rose[0] > 0 and rose == sorted(rose, reverse=True)
+    for example in found:
+        assert example["known"]["rank"] == ranks[example["user_id"]]
+        assert 0 < len(example["history"]) <= 10 and len(example["prompts"]) <= 2
+        for ranking in (example["alone"], example["known"]):
+            assert len(set(ranking["items"])) == 10
+            place = ranking["items"].index(example["target"]) + 1 if example["target"] in ranking["items"] else 11
+            assert min(ranking["rank"], 11) == place
+
+
+def test_the_examples_are_whose_target_rose_most_the_median_and_whose_fell_most():
+    counts = {"user": np.arange(5), "target": np.ones(5, int), "tied": np.array([0, 0, 4, 0, 0])}
+    alone = Outcomes(above=np.array([9, 5, 5, 5, 5]), **counts)
+    known = Outcomes(above=np.array([1, 4, 5, 7, 30]), **counts)
+    assert explain.changes(alone, known).tolist() == [8, 1, 0, -2, -25]
+    assert explain.chosen(alone, known) == {"rose most": 0, "median": 2, "fell most": 4}
 
 
 def test_the_export_takes_knowledge_and_without_it_answers_by_behaviour_alone(whole, side, shop, tmp_path):
