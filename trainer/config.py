@@ -136,6 +136,7 @@ class CocoConfig:
     residual: bool = True  # h_RS plus what is fused, which starts at 0; false: what is fused alone, as printed
     elimination: str = "adapter"  # M = 1 stops what reaches LoRA | aligned: all of L_r, Eq. 9 as printed
     # | off: LoRA stays as it is
+    overlap: bool = False  # a step's knowledge is asked for before the last step's update, while that one computes
     positions: str = "last"  # L_r is of the last position, the one with knowledge | all: of the others too, without
     alpha: float = 0.2  # weight of L_aux
     beta: float = 0.15  # of L_ortho
@@ -198,6 +199,7 @@ class TrainConfig:
         one_of("working_set", self.working_set, ("auto", "on", "off"))
         one_of("wire", self.wire, ("float32", "bfloat16"))
         if self.prefetch:
+            require(not self.coco.overlap, "coco.overlap", "must be false with prefetch", self.coco.overlap)
             require(self.working_set == "off", "working_set", "must be 'off' with prefetch", self.working_set)
             require(self.loss.kind != "softmax", "loss.kind", "must read some rows with prefetch", self.loss.kind)
         require(0 <= self.metrics_port < 65536, "metrics_port", "must be at least 0 and below 65536", self.metrics_port)

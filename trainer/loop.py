@@ -233,7 +233,8 @@ class Trainer:
             workers = self.runtime.workers if self.local else 0
             vocabulary = self.examples.vocabulary
             self._functions[key] = unit_function(
-                self.recommender, objective, self.optimizer, vocabulary, self.config, steps, workers, asks
+                self.recommender, objective, self.optimizer, vocabulary, self.config, steps, workers, asks,
+                overlap=asks and self.config.coco.overlap,
             )
         return self._functions[key]
 

@@ -38,6 +38,7 @@ def unit_function(
     steps: int,
     workers: int = 0,
     asks: bool = False,
+    overlap: bool = False,
 ) -> Function:
     """A function of ``SIGNATURE`` that trains ``steps`` batches.
 
@@ -47,6 +48,7 @@ def unit_function(
     Args:
       workers: of the cluster, where the unit is trained on a working set; 0 where it is not.
       asks: the objective asks the language model: the function also takes a ``CLIENT``.
+      overlap: it asks for a step's knowledge before the update of the step before (`Collaboration.ask`).
     """
     length, batch = config.model.max_length, config.batch
     wire, prefetch = tf.as_dtype(config.wire), config.prefetch
@@ -67,13 +69,24 @@ def unit_function(
         def rows_of(k):
             return read_ahead(objective.touched([batches[k]]), wire)
 
-        def one(index, ahead, parts):
+        def one(index, ahead, parts, *asked):
             with Step(index, recommender.dense, working, wire, ahead, client) as step:
-                loss, count = objective.loss(step, parts)
+                loss, count = objective.loss(step, parts, *asked)
             step.update(loss, optimizer)
             return loss, count, step.told
 
-        if prefetch:
+        def ask(k):
+            with Step(first + k, recommender.dense, working, wire, None, client) as step:
+                return objective.ask(step, batches[k])
+
+        if overlap:
+            # Calls of one client run in the order they are written in: k + 1's forward, then k's backward.
+            done, asked = [], ask(0)
+            for k in range(steps):
+                following = ask(k + 1) if k + 1 < steps else None
+                done.append(one(first + k, None, batches[k], asked))
+                asked = following
+        elif prefetch:
             done, ahead = [], rows_of(0)
             for k in range(steps):
                 # Asked for before the step's update; the step, traced in place, does not wait for the answer.

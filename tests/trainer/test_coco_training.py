@@ -156,6 +156,23 @@ def test_after_a_kill_of_the_side_process_both_go_on_from_the_same_step_to_the_s
     assert (again["version"], again["step"]) == (told["version"], told["step"])
 
 
+def test_asking_ahead_learns_and_goes_on_from_a_kill_to_the_same_numbers(side, shop, tmp_path):
+    ahead = {"coco": replace(COCO, overlap=True), "steps_per_schedule": 3}
+    train.run(shop / "examples", None, tmp_path / "whole", config(side, **ahead))
+    history = json.loads((tmp_path / "whole" / "history.json").read_text())["epochs"]
+    assert history[-1]["loss"] < history[0]["loss"]
+    told = json.loads(LlmLink(LinkConfig(side.address), 4).status())
+    train.run(shop / "examples", None, tmp_path / "parts", config(side, epochs=1, **ahead))
+    side.end(signal.SIGKILL)
+    side.start()
+    train.run(shop / "examples", None, tmp_path / "parts", config(side, **ahead))
+    again = json.loads(LlmLink(LinkConfig(side.address), 4).status())
+    assert (again["version"], again["step"]) == (told["version"], told["step"])
+    expected, found = parameters(tmp_path / "whole"), parameters(tmp_path / "parts")
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
 @pytest.mark.parametrize("kind", [kind for kind in BACKBONES if kind != "sasrec"])
 def test_every_backbone_learns_with_it(side, shop, tmp_path, kind):
     summary = train.run(shop / "examples", None, tmp_path, config(side, kind, validate_every=3))

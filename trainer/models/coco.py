@@ -70,9 +70,9 @@ class CoCo(tf_keras.Model):
         self.fusion.build(config.knowledge_width)
         self.built = True
 
-    def prompts(self, h: tf.Tensor) -> Selection:
-        """The prompts of users whose last h_RS is h (B, d)."""
-        return self.codebook(self._level(h))
+    def prompts(self, h: tf.Tensor, selected: Selection | None = None) -> Selection:
+        """The prompts of users whose last h_RS is h (B, d), or the codes that were ``selected`` before."""
+        return self.codebook(self._level(h), selected)
 
     def aligned(self, h: tf.Tensor, seen: tf.Tensor, knowledge: Knowledge) -> tf.Tensor:
         """h_RS (B, L, d) with its mask (B, L) and the users' knowledge -> h_aligned (B, d).
