@@ -80,6 +80,8 @@ def train(variant: str) -> Work:
             if settings.coco.prompts == UNIVERSAL:
                 coco = dataclasses.replace(settings.coco, prompts=str(prompts_folder(config)))
                 settings = dataclasses.replace(settings, coco=coco)
+            if settings.start_from in config.variants:
+                settings = dataclasses.replace(settings, start_from=str(config.folder / "models" / settings.start_from))
             knowledge = text_folder(config) if settings.model.knowledge else None
             return train.run(config.folder / "examples", knowledge, config.folder / "models" / variant, settings)
 
@@ -94,6 +96,8 @@ def train_identity(variant: str) -> Work:
 
         settings = dataclasses.asdict(config.variants[variant])
         found = {name: value for name, value in settings.items() if name not in FREE_TO_CHANGE}
+        if not found["start_from"]:
+            del found["start_from"]  # what was trained before there was one can be gone on with
         if config.variants[variant].coco.enabled:
             found["prompts"] = prompts_file(config.variants[variant])
             found["llm"] = {n: v for n, v in dataclasses.asdict(config.llm).items() if n not in LLM_FREE_TO_CHANGE}
@@ -106,6 +110,12 @@ def prompts_file(settings: TrainConfig) -> list[Any]:
     """The file of CoCo's prompts, or their folder's manifest, by name, size and time of change."""
     file = Path(settings.coco.prompts)
     file = file / folders.MANIFEST if file.is_dir() else file
+    return [str(file), file.stat().st_size, file.stat().st_mtime_ns] if file.is_file() else []
+
+
+def start_file(settings: TrainConfig) -> list[Any]:
+    """What says that the model in a folder to start from is trained, by name, size and time of change."""
+    file = Path(settings.start_from) / "history.json"
     return [str(file), file.stat().st_size, file.stat().st_mtime_ns] if file.is_file() else []
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import tensorflow as tf
 
 from feature_store.checks import require
+from trainer import checkpoint, warm_start
 from trainer.attributes import read_attributes
 from trainer.cluster import environment, strategy
 from trainer.cluster.server import die_with_parent, leave_gpus_to_workers
@@ -42,10 +43,11 @@ def train(
     _check_length(data, train)
     train = fitted(train)
     claim(out, train)
-    vectors = None
+    source, vectors = _source(out, train), None
     if train.model.knowledge:
-        vectors = read_knowledge(knowledge, data.vocabulary, train.model.knowledge_width)
+        vectors = read_knowledge(knowledge, data.vocabulary, train.model.knowledge_width, source and source.basis)
     attributes = read_attributes(data, train.model.attributes) if train.model.attributes else None
+    warm_start.keep_names(out, data.vocabulary.ids, attributes)
     runtime: strategy.Runtime = strategy.InProcess()
     with Monitor(train.metrics_port) as monitor, strategy.named_loss():
         if tf_config is not None:
@@ -54,7 +56,7 @@ def train(
             runtime.watch(train.hang_seconds, _report)
         size, devices = data.vocabulary.size, runtime.ps_devices
         recommender = Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco)
-        progress = Trainer(runtime, data, recommender, out, train, monitor).run()
+        progress = Trainer(runtime, data, recommender, out, train, monitor, source).run()
     summary = {
         "epochs": progress.epoch,
         "steps": progress.step,
@@ -65,6 +67,7 @@ def train(
         "repeated": progress.repeated,
         "seconds": time.perf_counter() - start,
         "cluster": train.cluster,
+        **({"start": progress.start} if progress.start else {}),
     }
     write_json(out / "history.json", {"summary": summary, "epochs": progress.history})
     return summary
@@ -84,6 +87,13 @@ def fitted(train: TrainConfig) -> TrainConfig:
     told = json.loads(LlmLink(train.llm, 0).status())
     found = {name: getattr(coco, name) or told[name] for name in ("width", "knowledge_width", "scale")}
     return replace(train, coco=replace(coco, **found))
+
+
+def _source(out: Path, train: TrainConfig) -> warm_start.Source | None:
+    """The model that training starts from, where it has not begun."""
+    if not train.start_from or checkpoint.newest(out / "checkpoints"):
+        return None
+    return warm_start.Source.open(Path(train.start_from))
 
 
 def _report(worker: int) -> None:

@@ -181,6 +181,8 @@ class TrainConfig:
     checkpoint_minutes: float = 10.0  # between checkpoints within an epoch; 0 writes none there
     keep_checkpoints: int = 2
     average: float = 0.0  # decay of the weights' moving average over epochs, which is then what is used; 0 is off
+    start_from: str = ""  # models/<variant> whose best checkpoint this one starts from, see trainer.warm_start; in a
+    # run's config also the name of a variant, which is then trained first
     cluster: str = ""  # "ps=2,workers=2" spawns a local cluster; "" trains in-process
     metrics_port: int = 0  # where the coordinator serves its counters to Prometheus; 0 is nowhere
     hang_seconds: float = 120.0  # a remote call may take this long, or ten times the usual; then its worker hangs
@@ -216,6 +218,9 @@ class TrainConfig:
         require(0 <= self.average < 1, "average", "must be at least 0 and below 1", self.average)
         if self.model.kind != "s3rec":
             rule = f"must be 0 with model.kind {self.model.kind!r}"
+            require(not self.pretrain.epochs, "pretrain.epochs", rule, self.pretrain.epochs)
+        if self.start_from:
+            rule = "must be 0 with start_from: the other model's weights are the start"
             require(not self.pretrain.epochs, "pretrain.epochs", rule, self.pretrain.epochs)
         if self.cluster:
             ClusterSize.parse(self.cluster)

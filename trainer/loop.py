@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from trainer import checkpoint, epoch_entry, metrics, optimizers
+from trainer import checkpoint, epoch_entry, metrics, optimizers, warm_start
 from trainer.averaging import SLOT, WeightAverage
 from trainer.checkpoint_writer import CheckpointWriter
 from trainer.cluster.ranking import ranking
@@ -46,6 +46,7 @@ class Trainer:
     Args:
       runtime: where steps run. examples: what on. folder: ``models/<variant>``; checkpoints in it are resumed.
       monitor: is told what happens; None tells it to history and TensorBoard alone.
+      source: a model whose weights are the first, where there is no checkpoint.
     """
 
     def __init__(
@@ -56,11 +57,12 @@ class Trainer:
         folder: Path,
         config: TrainConfig,
         monitor: Monitor | None = None,
+        source: warm_start.Source | None = None,
     ) -> None:
         # The graph rewriter takes most of the first call's time over unrolled steps.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         self.runtime, self.examples, self.recommender = runtime, examples, recommender
-        self.folder, self.config = folder, config
+        self.folder, self.config, self.source = folder, config, source
         self.checkpoints = folder / "checkpoints"
         self.monitor = monitor or Monitor()
         self.writer = CheckpointWriter(self.checkpoints, config.keep_checkpoints)
@@ -70,9 +72,7 @@ class Trainer:
         self._save_at, self._mark = math.inf, 0.0
         self.optimizer = optimizers.build(config.optimizer)
         recommender.add_slots(self.optimizer)
-        self.average: WeightAverage | None = None
-        if config.average:
-            self.average = WeightAverage(recommender.tables, recommender.dense, config.average)
+        self.average = WeightAverage(recommender.tables, recommender.dense, config.average) if config.average else None
         alone = runtime.workers == 1 and config.working_set == "auto"
         self.local = runtime.ps_devices != [None] and (config.working_set == "on" or alone)
         per_unit = config.batch * config.steps_per_schedule
@@ -141,7 +141,7 @@ class Trainer:
         if after == 0:
             self._end_pretraining()
         if self.average and after > 0:
-            self.average.update(after)
+            self.average.update(after + bool(progress.start))
         last = progress.epoch == self.epochs
         validate = last or (after > 0 and after % config.validate_every == 0)
         if validate:
@@ -210,10 +210,7 @@ class Trainer:
         self.queue.done(unit)
         self.monitor.unit(result, len(losses), unit.records)
         running = self.progress.running
-        running.loss += float((losses * counts).sum())
-        running.targets += int(counts.sum())
-        running.examples += unit.records
-        running.tell(told)
+        running.add(losses, counts, unit.records, told)
         if result.attempts > 1:
             running.repeated += (result.attempts - 1) * unit.records
             tqdm.write(
@@ -291,10 +288,13 @@ class Trainer:
     def _resume(self) -> None:
         newest = checkpoint.newest(self.checkpoints)
         if newest is None:
+            parts = (self.recommender, self.optimizer, self.examples.vocabulary.ids, self.config, self.average)
+            self.progress.start = warm_start.start(self.source, *parts) if self.source else {}
             return
         state = checkpoint.restore(newest, self.recommender.tables, self.recommender.dense)
         self.queue.restore(state.pop("queue"))
         self.progress = progress = Progress.of_state(state)
+        self.optimizer.taken = progress.start.get("steps", 0)
         self._saved = (progress.epoch, progress.step)
         done = f"{self.queue.completed} of {self.queue.units} units done"
         tqdm.write(f"resuming {self.folder.name} from {newest.name}, epoch {progress.epoch + 1}, {done}")

@@ -14,6 +14,7 @@ from trainer.layers.features import Feature, FeatureTables
 from trainer.layers.flat import FlatWeights
 from trainer.layers.tables import EmbeddingTable, normal, zeros
 from trainer.models import MODELS
+from trainer.models.backbone import Backbone
 from trainer.models.coco import CoCo, Know
 from trainer.optimizers import Optimizer
 from trainer.step import Step
@@ -54,9 +55,7 @@ class Recommender:
             raise ValueError(f"attributes must be those of model.attributes {config.attributes}, got {given}")
         self.config, self.size, self.attributes = config, size, attributes
         tf_keras.utils.set_random_seed(seed)
-        self.model = MODELS[config.kind](config)
-        self.model.build((None, config.max_length, config.d), None if knowledge is None else knowledge.shape[1])
-        self.coco: CoCo | None = CoCo(self.model, coco, seed) if coco and coco.enabled else None
+        self.model, self.coco = networks(config, coco, None if knowledge is None else knowledge.shape[1], seed)
         self.dense = FlatWeights(self.coco or self.model, devices)
         stddev = config.item_stddev or (2.0 / (size + config.d)) ** 0.5
         self.items = EmbeddingTable("item", size, config.d, normal(stddev), seed, devices)
@@ -136,3 +135,12 @@ class Recommender:
     def scores(self, history: tf.Tensor, vectors: tf.Tensor, know: Know | None = None) -> tf.Tensor:
         """history (B, L), vectors (N, width) -> every item's score (B, N); ``know`` as of ``embed``."""
         return tf.matmul(self.embed(history, vectors, know), self.candidates(vectors), transpose_b=True)
+
+
+def networks(
+    config: ModelConfig, coco: CocoConfig | None, knowledge_width: int | None, seed: int = 0
+) -> tuple[Backbone, CoCo | None]:
+    """The built backbone, and CoCo around it where that is enabled; ``knowledge_width`` is None without knowledge."""
+    model = MODELS[config.kind](config)
+    model.build((None, config.max_length, config.d), knowledge_width)
+    return model, CoCo(model, coco, seed) if coco and coco.enabled else None

@@ -186,3 +186,23 @@ def test_a_record_tells_how_long_a_stage_took_and_what_it_gave(tmp_path):
     stages.do(run, stage())
     record = records.read(run.folder, "first")
     assert record.done and record.seconds >= 0 and record.summary == {"wrote": "first/file"}
+
+
+def test_a_variant_is_trained_after_the_one_it_starts_from_and_again_when_that_is(tmp_path):
+    variants = {"last": TrainConfig(start_from="next"), "first": TrainConfig(), "next": TrainConfig(start_from="first")}
+    run = config(tmp_path, variants=variants)
+    trained = [each for each in stages.plan(run) if each.command[0] == "train"]
+    assert [each.name for each in trained] == ["train-first", "train-next", "train-last"]
+    assert [each.needs for each in trained] == [
+        ("examples",), ("examples", "train-first"), ("examples", "train-next"),
+    ]  # fmt: skip
+
+
+def test_a_folder_to_start_from_is_an_input(tmp_path):
+    folder = tmp_path / "other" / "models" / "ids"
+    run = config(tmp_path, variants={"ids": TrainConfig(start_from=str(folder)), "anew": TrainConfig()})
+    before, alone = (stages.find(run, f"train-{name}")[0].settings for name in ("ids", "anew"))
+    folder.mkdir(parents=True)
+    (folder / "history.json").write_text("{}")
+    assert stages.find(run, "train-ids")[0].settings != before
+    assert "start_from" not in alone  # so that what was trained before there was the setting holds
