@@ -43,9 +43,8 @@ def show(example: dict[str, Any]) -> str:
     """One example as text."""
     alone, known = example["alone"], example["known"]
     told = "; ".join(reversed(example["told"][-_SHOWN:]))
-    lines = [f"User {example['user_id']}, {_why(example)}", f"    the model was told, newest first: {told}"]
-    lines += [f"    prompt: {_prompt(prompt)}" for prompt in example["prompts"]]
-    lines += ["    prompts: the shared ones alone"] * (not example["prompts"])
+    lines = [f"User {example['user_id']}, {_why(example)}", f"    {_told(example).lower()}, newest first: {told}"]
+    lines += [f"    prompt: {prompt}" for prompt in _prompts(example)]
     lines.append(f"    {'by behaviour alone':<{_WIDTH + 4}}  with what the model knows")
     rows = zip(alone["titles"], known["titles"], _moves(example), strict=True)
     for number, (left, right, move) in enumerate(rows, 1):
@@ -58,7 +57,7 @@ def markup(examples: list[dict[str, Any]]) -> Markup:
     cards = []
     for example in examples:
         newest = example["told"][-8:][::-1]
-        prompts = [element("li", _prompt(prompt)) for prompt in example["prompts"]]
+        prompts = [element("li", prompt) for prompt in _prompts(example)]
         picks = [
             element("li", title, element("small", move))
             for title, move in zip(example["known"]["titles"], _moves(example), strict=True)
@@ -68,10 +67,9 @@ def markup(examples: list[dict[str, Any]]) -> Markup:
                 "article",
                 element("h3", "User ", example["user_id"]),
                 element("p", _why(example), class_="note"),
-                element("h4", f"Told, newest first ({len(newest)} of {len(example['told']):,} titles)"),
+                element("h4", f"{_told(example)}, newest first ({len(newest)} of {len(example['told']):,} titles)"),
                 element("ul", *(element("li", title) for title in newest)),
-                element("h4", "Prompts chosen"),
-                element("ul", *(prompts or [element("li", "the shared ones alone")])),
+                *([element("h4", "Prompts chosen"), element("ul", *prompts)] if prompts else []),
                 element("h4", "Recommended, and the change of place"),
                 element("ol", *picks, class_="picks"),
             )
@@ -82,6 +80,16 @@ def markup(examples: list[dict[str, Any]]) -> Markup:
 def _why(example: dict[str, Any]) -> str:
     before, after = example["alone"]["rank"], example["known"]["rank"]
     return f"{_REASONS[example['why']]}: {example['target']} went from place {before:,.0f} to {after:,.0f}"
+
+
+def _told(example: dict[str, Any]) -> str:
+    return "The model was told" if example["asked"] else "Met"
+
+
+def _prompts(example: dict[str, Any]) -> list[str]:
+    """Nothing where the knowledge was stored before."""
+    prompts = [_prompt(prompt) for prompt in example["prompts"]]
+    return prompts or ["the shared ones alone"] if example["asked"] else []
 
 
 def _prompt(prompt: dict[str, Any]) -> str:

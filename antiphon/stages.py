@@ -86,10 +86,11 @@ def prompts_stage(config: Config) -> Stage:
 
 def _knowledge_stage(config: Config, source: str) -> Stage:
     settings = config.sources[source]
-    folders = ("users",) if settings.kind == "template" else ("users", "items")
+    folders = ("users", "shards") if settings.kind == "template" else ("users", "shards", "items")
     products = tuple(f"knowledge/{source}/{folder}" for folder in folders)
     command = ("knowledge", "--source", source)
-    return Stage(f"knowledge-{source}", command, ("ingest", "examples"), settings, products, work.knowledge(source))
+    needs = ("ingest", "examples")
+    return Stage(f"knowledge-{source}", command, needs, settings, products, work.knowledge(source), version=2)
 
 
 def _train_stage(config: Config, variant: str) -> Stage:
@@ -97,6 +98,7 @@ def _train_stage(config: Config, variant: str) -> Stage:
     needs = ("examples", "embed") if settings.model.knowledge else ("examples",)
     needs += ("prompts",) if settings.coco.enabled and settings.coco.prompts == UNIVERSAL else ()
     needs += (f"train-{settings.start_from}",) if settings.start_from in config.variants else ()
+    needs += (f"knowledge-{settings.coco.source}",) if settings.coco.stored else ()
     products = (f"models/{variant}/history.json", f"models/{variant}/checkpoints")
     command = ("train", "--variant", variant)
     identity = work.train_identity(variant)
@@ -105,10 +107,10 @@ def _train_stage(config: Config, variant: str) -> Stage:
         del reads["start_from"]  # what was trained before there was one holds
     elif settings.start_from not in config.variants:
         reads = [reads, work.start_file(settings)]
-    if settings.coco.enabled:
+    if settings.coco.live:
         reads = [reads, config.llm, work.prompts_file(settings)]
     # With a side process of its own, that one's end comes after the trainer's.
-    grace = settings.grace_seconds * (2 if settings.coco.enabled else 1)
+    grace = settings.grace_seconds * (2 if settings.coco.live else 1)
     return Stage(f"train-{variant}", command, needs, reads, products, work.train(variant), identity, grace=grace)
 
 

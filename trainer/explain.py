@@ -12,7 +12,7 @@ import tensorflow as tf
 from feature_store import prompt_codebook
 from trainer.input import Examples, Held, held_out
 from trainer.ranking import Outcomes, places
-from trainer.reader import Reader
+from trainer.reader import Reader, StoredReader
 from trainer.recommender import Recommender
 
 TOP = 10
@@ -31,7 +31,12 @@ def chosen(alone: Outcomes, known: Outcomes) -> dict[str, int]:
 
 
 def explain(
-    data: Examples, recommender: Recommender, reader: Reader, rows: dict[str, int], split: str, prompts: str = ""
+    data: Examples,
+    recommender: Recommender,
+    reader: Reader | StoredReader,
+    rows: dict[str, int],
+    split: str,
+    prompts: str = "",
 ) -> list[dict[str, Any]]:
     """What knowledge did to the ranking of some rows of a split.
 
@@ -40,19 +45,20 @@ def explain(
       prompts: the folder the codebook began from, whose sentences name the codes; "" or one that is gone names none.
 
     Returns:
-      for each row what it stands for (``why``), its ``user_id``, ``history`` (item ids, oldest first), ``target``, the
-      selected ``prompts`` ({code, text, cosine}: the sentence nearest to the code as it is now), and for ``alone`` and
-      ``known`` the target's rank (from 1, ties at their expectation) and the first items.
+      for each row what it stands for (``why``), its ``user_id``, ``history`` (item ids, oldest first), ``target``; whether
+      the language model was ``asked`` or its knowledge was stored; the selected ``prompts`` ({code, text, cosine}: the
+      sentence nearest to the code as it is now); and for ``alone`` and ``known`` the target's rank (from 1, ties at their
+      expectation) and the first items.
     """
     vectors = recommender.pull()
-    know = reader.through(reader.client())
+    client = reader.client() if reader.asks else None
     held = _rows(data, recommender, split, list(rows.values()))
     names = _names(recommender, prompts)
     found = []
     for why, row in zip(rows, held, strict=True):
         history = tf.constant(row.history)
-        h, _ = recommender.states(history, vectors)
-        codes = _codes(recommender, h[:, -1])
+        know = reader.through(client, data.piece(split, rows[why]))
+        codes = _codes(recommender, recommender.states(history, vectors)[0][:, -1]) if reader.asks else []
         rankings = {
             kind: _ranking(recommender.scores(history, vectors, asked), row, data)
             for kind, asked in (("alone", None), ("known", know))
@@ -64,6 +70,7 @@ def explain(
                 "user_id": row.user[0].decode(),
                 "history": [ids[item - 1] for item in row.history[0] if item],
                 "target": ids[row.target[0] - 1],
+                "asked": reader.asks,
                 "prompts": [{"code": code, **names(code)} for code in codes],
                 **rankings,
             }

@@ -9,7 +9,7 @@ from antiphon.config import Config
 from llm_offline.config import LlmConfig
 
 EXAMPLE = {
-    "why": "rose most", "user_id": "u7", "history": ["a", "b", "c"], "target": "d",
+    "asked": True, "why": "rose most", "user_id": "u7", "history": ["a", "b", "c"], "target": "d",
     "prompts": [{"code": 3, "text": "What does this user like?", "cosine": 0.987}, {"code": 5}],
     "alone": {"rank": 3.0, "items": ["e", "f", "d"]}, "known": {"rank": 1.0, "items": ["d", "e", "g"]},
 }  # fmt: skip

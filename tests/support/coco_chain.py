@@ -95,7 +95,7 @@ class ReaderSource:
     def __init__(self, chain):
         self._know = Reader(chain.link).through(chain.client)
 
-    def knowledge(self, step, selection, history, asked=None):
+    def knowledge(self, step, selection, history, stored=None, asked=None):
         return self._know(selection, history), None
 
 
