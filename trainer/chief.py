@@ -54,8 +54,9 @@ def train(
             runtime = strategy.connect(tf_config)
             runtime.watch(train.hang_seconds, _report)
         size, devices = data.vocabulary.size, runtime.ps_devices
-        known = Stored(train.coco.source, data).statistics if train.coco.stored else None
-        recommender = Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco, known)
+        stored = Stored(train.coco.source, data) if train.coco.stored else None
+        start = stored and stored.statistics
+        recommender = Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco, start)
         progress = Trainer(runtime, data, recommender, out, train, monitor).run()
     summary = {
         "epochs": progress.epoch,
@@ -67,6 +68,7 @@ def train(
         "repeated": progress.repeated,
         "seconds": time.perf_counter() - start,
         "cluster": train.cluster,
+        "knowledge": stored and stored.made_by,
     }
     write_json(out / "history.json", {"summary": summary, "epochs": progress.history})
     return summary
