@@ -1,7 +1,7 @@
 """`antiphon llm` that also writes down the titles that it makes texts of: a JSON line a request.
 
-`python listening_llm.py FILE ARGUMENTS` is `antiphon ARGUMENTS`; a line says what asked ("forward" in training, "know" in
-validation and test) and for each user which titles.
+`python listening_llm.py FILE ARGUMENTS` is `antiphon ARGUMENTS`; a line says what asked ("forward" in training, "know"
+in validation and test) and for each user which titles.
 """
 
 import json
