@@ -106,7 +106,7 @@ def test_training_needs_no_side_process_and_tells_of_its_parts(whole, source):
     assert (found["coco"]["knowledge_width"], found["llm"]["address"]) == (5, "")
 
 
-def test_a_cluster_that_trains_without_a_stop_gives_the_same_model_and_the_same_validation(whole, source, shop, repository, tmp_path):
+def test_a_cluster_without_a_stop_gives_the_same_model_and_validation(whole, source, shop, repository, tmp_path):
     expected = parameters(whole)
     valid = [entry["valid/ndcg@10"] for entry in json.loads((whole / "history.json").read_text())["epochs"]]
     said = coco_cluster.train(repository, shop, tmp_path, config(source), 1, "off,on")
