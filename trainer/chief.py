@@ -55,8 +55,8 @@ def train(
             runtime.watch(train.hang_seconds, _report)
         size, devices = data.vocabulary.size, runtime.ps_devices
         stored = Stored(train.coco.source, data) if train.coco.stored else None
-        start = stored and stored.statistics
-        recommender = Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco, start)
+        known = stored and stored.statistics
+        recommender = Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco, known)
         progress = Trainer(runtime, data, recommender, out, train, monitor).run()
     summary = {
         "epochs": progress.epoch,
