@@ -159,8 +159,8 @@ def test_several_workers_teach_each_step_once(side, shop, repository, tmp_path):
 
 
 def test_no_title_of_a_target_or_of_what_came_later_is_told_to_the_language_model(side_process, repository, tmp_path):
-    """Every event has an item of its own, whose title marks it. A row's history is of 4 events, its window's last target
-    the one after them: of training the second, sixth and tenth event, of validation and test the last two."""
+    """Every event has an item of its own, whose title marks it. A row tells the 4 events before its last target: in
+    training the second, sixth and tenth event, in validation and test the last two."""
     log = {user: [f"{user}{event}" for event in "mnopqrstuvwx"] for user in "abcdef"}
     run, heard = tmp_path / "runs" / "tiny", tmp_path / "heard.jsonl"
     small_run.write(run, log, lambda item: item, length=4, windows="all")
