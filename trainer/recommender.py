@@ -12,6 +12,7 @@ from trainer.attributes import Attributes
 from trainer.config import CocoConfig, ModelConfig
 from trainer.layers.features import Feature, FeatureTables
 from trainer.layers.flat import FlatWeights
+from trainer.layers.prompt_codebook import Selection
 from trainer.layers.tables import EmbeddingTable, normal, zeros
 from trainer.models import MODELS
 from trainer.models.coco import CoCo, Know
@@ -118,12 +119,20 @@ class Recommender:
         Args:
           know: gives CoCo's knowledge of the users; without it they have none, and their vector is h_RS.
         """
-        ids = self.model.question(history)
-        x = self.model.hide(tf.gather(vectors, tf.maximum(ids, 0)), ids)
-        h = self.model(x, ids != 0)  # (B, L, d)
+        h, seen = self._states(history, vectors)
         if self.coco is None or know is None:
             return h[:, -1]
-        return self.coco.aligned(h, ids != 0, know(self.coco.prompts(h[:, -1]), history))
+        return self.coco.aligned(h, seen, know(self.coco.prompts(h[:, -1]), history))
+
+    def selection(self, history: tf.Tensor, vectors: tf.Tensor) -> Selection:
+        """The prompts that CoCo gives the users; history and vectors as of ``embed``."""
+        return self.coco.prompts(self._states(history, vectors)[0][:, -1])
+
+    def _states(self, history: tf.Tensor, vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """h_RS (B, L, d), and where it is no padding (B, L)."""
+        ids = self.model.question(history)
+        x = self.model.hide(tf.gather(vectors, tf.maximum(ids, 0)), ids)
+        return self.model(x, ids != 0), ids != 0
 
     def candidates(self, vectors: tf.Tensor) -> tf.Tensor:
         """The part of items' vectors (…, width) that users' vectors are multiplied with: (…, d)."""

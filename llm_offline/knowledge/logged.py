@@ -19,6 +19,9 @@ from llm_offline.knowledge.state import Checkpoints
 from llm_offline.knowledge.title_vectors import text_of
 from llm_offline.language_model import load
 
+DESCRIBED = ("step", "version", "model_id", "adapter_version", "width", "knowledge_width", "scale")
+"""What is told of an adapter."""
+
 NO_SESSION = 0
 """In a checkpoint's place for the trainer's session: there is no link."""
 
@@ -47,14 +50,13 @@ def begin(titles: Sequence[str], folder: Path, config: LlmConfig) -> dict[str, A
 
 
 def described(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
-    """What an adapter's checkpoint is: step, version, model_id, adapter_version, width, knowledge_width and scale.
+    """What an adapter's checkpoint is: `DESCRIBED`.
 
     Raises:
         DataError: there is none of that step.
     """
     about = checkpoints.about(step)
-    names = ("step", "version", "model_id", "adapter_version", "width", "knowledge_width", "scale")
-    return {name: about[name] for name in names}
+    return {name: about[name] for name in DESCRIBED}
 
 
 def update(
@@ -87,13 +89,14 @@ def update(
         checkpoints.restore(made, begun)
         _learn(made, checkpoints, begun, step, log, asked, config)
         checkpoints.save(made, NO_SESSION, last, asked=True)
-    after = described(checkpoints, last)
+    after, seconds = described(checkpoints, last), time.monotonic() - started
     return {
         **after,
         "updates": after["version"] - before["version"],
         "rows": manifest["failed_rows"],
         "users": manifest["failed_users"],
-        "seconds": round(time.monotonic() - started, 2),
+        "users_per_second": round(manifest["failed_users"] / seconds, 2),
+        "seconds": round(seconds, 2),
     }
 
 
