@@ -86,22 +86,24 @@ def prompts_stage(config: Config) -> Stage:
 
 def _knowledge_stage(config: Config, source: str) -> Stage:
     settings = config.sources[source]
-    folders = ("users",) if settings.kind == "template" else ("users", "items")
+    folders = ("users", "shards") if settings.kind == "template" else ("users", "shards", "items")
     products = tuple(f"knowledge/{source}/{folder}" for folder in folders)
     command = ("knowledge", "--source", source)
-    return Stage(f"knowledge-{source}", command, ("ingest", "examples"), settings, products, work.knowledge(source))
+    needs = ("ingest", "examples")
+    return Stage(f"knowledge-{source}", command, needs, settings, products, work.knowledge(source), version=2)
 
 
 def _train_stage(config: Config, variant: str) -> Stage:
     settings = config.variants[variant]
     needs = ("examples", "embed") if settings.model.knowledge else ("examples",)
     needs += ("prompts",) if settings.coco.enabled and settings.coco.prompts == UNIVERSAL else ()
+    needs += (f"knowledge-{settings.coco.source}",) if settings.coco.stored else ()
     products = (f"models/{variant}/history.json", f"models/{variant}/checkpoints")
     command = ("train", "--variant", variant)
     identity = work.train_identity(variant)
-    reads: Any = [settings, config.llm, work.prompts_file(settings)] if settings.coco.enabled else settings
+    reads: Any = [settings, config.llm, work.prompts_file(settings)] if settings.coco.live else settings
     # With a side process of its own, that one's end comes after the trainer's.
-    grace = settings.grace_seconds * (2 if settings.coco.enabled else 1)
+    grace = settings.grace_seconds * (2 if settings.coco.live else 1)
     return Stage(f"train-{variant}", command, needs, reads, products, work.train(variant), identity, grace=grace)
 
 

@@ -77,9 +77,10 @@ def train(variant: str) -> Work:
         from trainer import train
 
         with llm.beside(config, variant) as settings:
-            if settings.coco.prompts == UNIVERSAL:
-                coco = dataclasses.replace(settings.coco, prompts=str(prompts_folder(config)))
-                settings = dataclasses.replace(settings, coco=coco)
+            coco = settings.coco
+            if coco.prompts == UNIVERSAL:
+                coco = dataclasses.replace(coco, prompts=str(prompts_folder(config)))
+            settings = dataclasses.replace(settings, coco=dataclasses.replace(coco, source=_stored(config, variant)))
             knowledge = text_folder(config) if settings.model.knowledge else None
             return train.run(config.folder / "examples", knowledge, config.folder / "models" / variant, settings)
 
@@ -94,7 +95,7 @@ def train_identity(variant: str) -> Work:
 
         settings = dataclasses.asdict(config.variants[variant])
         found = {name: value for name, value in settings.items() if name not in FREE_TO_CHANGE}
-        if config.variants[variant].coco.enabled:
+        if config.variants[variant].coco.live:
             found["prompts"] = prompts_file(config.variants[variant])
             found["llm"] = {n: v for n, v in dataclasses.asdict(config.llm).items() if n not in LLM_FREE_TO_CHANGE}
         return found
@@ -122,8 +123,8 @@ def evaluate(config: Config) -> dict[str, Any]:
         for variant in config.variants:
             model = config.folder / "models" / variant
             with llm.beside(config, variant) as settings:
-                out = folder / variant
-                summary[variant] = evaluate.run(data, model, out, config.evaluate, runtime, settings.llm)
+                asked = (settings.llm, _stored(config, variant))
+                summary[variant] = evaluate.run(data, model, folder / variant, config.evaluate, runtime, *asked)
     baseline, *others = config.variants
     for variant in others:
         out = comparison_file(config, variant)
@@ -184,6 +185,12 @@ def text_folder(config: Config) -> Path:
 def source_folder(config: Config, source: str) -> Path:
     """Where one source's knowledge lies: ``users/``, and ``items/`` where it has any."""
     return config.folder / "knowledge" / source
+
+
+def _stored(config: Config, variant: str) -> str:
+    """The folder of the source whose stored knowledge a variant is trained with; "" with none."""
+    source = config.variants[variant].coco.source
+    return str(source_folder(config, source)) if source else ""
 
 
 def _validation_score(config: Config, variant: str) -> float:

@@ -30,6 +30,7 @@ from trainer.llm_link import LlmLink
 from trainer.loop import Trainer
 from trainer.monitor import Monitor
 from trainer.recommender import Recommender
+from trainer.stored import Stored
 from trainer.train import claim, write_json
 
 
@@ -40,7 +41,7 @@ def train(
     start = time.perf_counter()
     data = Examples(examples)
     _check_length(data, train)
-    train = fitted(train)
+    train = fitted(train, data)
     claim(out, train)
     vectors = None
     if train.model.knowledge:
@@ -53,7 +54,8 @@ def train(
             runtime = strategy.connect(tf_config)
             runtime.watch(train.hang_seconds, _report)
         size, devices = data.vocabulary.size, runtime.ps_devices
-        recommender = Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco)
+        known = Stored(train.coco.source, data).statistics if train.coco.stored else None
+        recommender = Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco, known)
         progress = Trainer(runtime, data, recommender, out, train, monitor).run()
     summary = {
         "epochs": progress.epoch,
@@ -70,16 +72,22 @@ def train(
     return summary
 
 
-def fitted(train: TrainConfig) -> TrainConfig:
-    """With CoCo, the config with what it leaves open as the language model's side process has it.
+def fitted(train: TrainConfig, data: Examples) -> TrainConfig:
+    """With CoCo, the config with what it leaves open as the language model's side process, or what is stored, has it.
 
     Raises:
-      ValueError: no side process is named.
+      DataError: what is stored is not whole, or not of these examples.
+      ValueError: no side process is named, or what is stored is of another width than ``coco.knowledge_width``.
       InvalidArgumentError: it cannot be reached.
     """
     coco = train.coco
     if not coco.enabled:
         return train
+    if coco.stored:
+        width = Stored(coco.source, data).width
+        rule = f"must be {width}, as wide as what is stored in {coco.source}, or 0"
+        require(coco.knowledge_width in (0, width), "coco.knowledge_width", rule, coco.knowledge_width)
+        return replace(train, coco=replace(coco, knowledge_width=width))
     require(bool(train.llm.address), "llm.address", 'must be the "host:port" of a side process with coco.enabled', "")
     told = json.loads(LlmLink(train.llm, 0).status())
     found = {name: getattr(coco, name) or told[name] for name in ("width", "knowledge_width", "scale")}

@@ -19,12 +19,14 @@ from trainer.step import Step
 class Source(Protocol):
     """Where a training step's knowledge comes from."""
 
-    def knowledge(self, step: Step, selection: Selection, history: tf.Tensor) -> tuple[Knowledge, tf.Tensor | None]:
+    def knowledge(
+        self, step: Step, selection: Selection, history: tf.Tensor, stored: Knowledge | None
+    ) -> tuple[Knowledge, tf.Tensor | None]:
         """What is known of B users from their prompts and what they met before the target, and where it can learn, the
         (B,) gate of `spare`.
 
         Args:
-          history: (B, L) item indices, oldest first; 0 pads.
+          history: (B, L) item indices, oldest first; 0 pads. stored: what lies beside the users' examples.
         """
 
 
@@ -34,11 +36,23 @@ class LinkSource:
     def __init__(self, link: LlmLink) -> None:
         self._link = link
 
-    def knowledge(self, step: Step, selection: Selection, history: tf.Tensor) -> tuple[Knowledge, tf.Tensor]:
+    def knowledge(
+        self, step: Step, selection: Selection, history: tf.Tensor, stored: Knowledge | None = None
+    ) -> tuple[Knowledge, tf.Tensor]:
         """See `Source`."""
         asked = (selection.prompts, selection.mask, history)
         answer = self._link.knowledge(step.client, step.index, *asked)
         return Knowledge(tf.cast(answer.h, selection.prompts.dtype), selection.mask), answer.gate
+
+
+class StoredSource:
+    """Knowledge that was computed for each example before training, and stays as it is. A `Source`."""
+
+    def knowledge(
+        self, step: Step, selection: Selection, history: tf.Tensor, stored: Knowledge
+    ) -> tuple[Knowledge, None]:
+        """See `Source`."""
+        return stored, None
 
 
 class CollaborationBatch(NamedTuple):
@@ -46,6 +60,7 @@ class CollaborationBatch(NamedTuple):
 
     window: Batch  # what the backbone is asked
     history: tf.Tensor  # (B, L), what the users met before their last target
+    stored: Knowledge | None = None  # what lies beside their examples
 
 
 class Collaboration:
@@ -63,9 +78,15 @@ class Collaboration:
         self._recommender, self._coco, self._prediction = recommender, recommender.coco, prediction
         self._source, self._config = source, recommender.coco.config
 
-    def batch(self, history: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> CollaborationBatch:
-        """See ``Objective``."""
-        return CollaborationBatch(self._prediction.batch(history, targets, seed), history)
+    def batch(
+        self, history: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, stored: Knowledge | None = None
+    ) -> CollaborationBatch:
+        """See ``Objective``.
+
+        Args:
+          stored: of the same rows.
+        """
+        return CollaborationBatch(self._prediction.batch(history, targets, seed), history, stored)
 
     def touched(self, batches: Sequence[CollaborationBatch]) -> dict[EmbeddingTable, tf.Tensor | None]:
         """See ``Objective``."""
@@ -82,7 +103,8 @@ class Collaboration:
             h = tf.scatter_nd(tf.stack(found.along, axis=1), found.h, (tf.shape(inputs)[0], length, d))  # (B, L, d)
             h, seen = tf.gather(h, rows), tf.gather(inputs != 0, rows)
             selection = self._coco.prompts(h[:, -1])
-            knowledge, gate = self._source.knowledge(step, selection, tf.gather(batch.history, rows))
+            history, stored = tf.nest.map_structure(lambda x: tf.gather(x, rows), (batch.history, batch.stored))
+            knowledge, gate = self._source.knowledge(step, selection, history, stored)
             aligned = self._coco.aligned(h, seen, knowledge)
             orthogonality = tf.cast(self._coco.codebook.orthogonality(), h.dtype)
         target, *places = (tf.gather(part[:, -1], rows) for part in (targets, *read.places[1:]) if part.shape.rank == 2)
@@ -103,7 +125,7 @@ class Collaboration:
         for name, part in zip(("recommendation", "auxiliary", "orthogonality", "quantization"), parts, strict=True):
             step.tell(f"loss/{name}", part[None])
         step.tell("helped", tf.boolean_mask(m, counts))
-        selected = tf.math.count_nonzero(selection.mask, axis=1) - config.shared * (not config.fixed)
+        selected = tf.math.count_nonzero(selection.mask, axis=1) - config.shared * config.selects
         step.tell("prompts_selected", tf.boolean_mask(selected, counts))
         weights = (1.0, config.alpha, config.beta, config.gamma)
         return tf.add_n([weight * part for weight, part in zip(weights, parts, strict=True)]), tf.size(asked.target)

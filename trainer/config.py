@@ -119,6 +119,9 @@ class CocoConfig:
     """CoCo over the backbone (``trainer.models.coco``); its language model is that of ``train.llm`` (`LinkConfig`)."""
 
     enabled: bool = False
+    source: str = ""  # folder of knowledge that is stored (``antiphon knowledge``), on the command line one of
+    # ``sources`` by name; "" is the side process. With it there are no prompts
+    adapter: str = "linear"  # of stored vectors to the model's width: linear | none, as they are
     prompts: str = ""  # folder that `antiphon prompts` left, or a .npy (K, D); "" draws them. On the command line
     # "universal" is the run's own folder
     fixed: bool = False  # every user gets all of ``prompts``, which stay as they are: no codebook, no selection
@@ -151,6 +154,7 @@ class CocoConfig:
         require(self.selected <= self.codes, "selected", f"must be at most codes ({self.codes})", self.selected)
         require(-1 <= self.threshold <= 1, "threshold", "must be from -1 to 1", self.threshold)
         above("temperature", self.temperature, 0)
+        one_of("adapter", self.adapter, ("linear", "none"))
         one_of("weights", self.weights, ("softmax", "cosine"))
         one_of("gate", self.gate, ("straight_through", "scaled", "off"))
         one_of("orthogonality", self.orthogonality, ("squared", "signed"))
@@ -162,6 +166,23 @@ class CocoConfig:
             at_least(name, getattr(self, name), 0)
         if self.fixed:
             require(bool(self.prompts), "prompts", "must name a file with fixed", self.prompts)
+        if self.source:
+            require(not self.prompts, "prompts", "must be empty with source, which has none", self.prompts)
+
+    @property
+    def selects(self) -> bool:
+        """Whether there is a codebook, from which each user's prompts are selected."""
+        return not (self.fixed or self.source)
+
+    @property
+    def stored(self) -> bool:
+        """Whether knowledge is read that was computed before training."""
+        return self.enabled and bool(self.source)
+
+    @property
+    def live(self) -> bool:
+        """Whether a language model is asked, in a side process."""
+        return self.enabled and not self.source
 
 
 @dataclass(frozen=True)

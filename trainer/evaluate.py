@@ -21,7 +21,8 @@ from trainer.input import Examples, held_out
 from trainer.llm_link import LlmLink
 from trainer.popularity import ItemPopularity
 from trainer.ranking import Outcomes, rank
-from trainer.reader import Reader
+from trainer.reader import Reader, StoredReader
+from trainer.stored import Stored
 
 IN_PROCESS = InProcess()
 
@@ -33,6 +34,7 @@ def run(
     evaluate: EvaluateConfig,
     runtime: Runtime = IN_PROCESS,
     llm: LinkConfig | None = None,
+    source: str = "",
 ) -> dict[str, Any]:
     """Evaluates the best checkpoint of ``model`` on valid and test into ``out`` (``evaluation/<variant>``).
 
@@ -42,13 +44,14 @@ def run(
 
     Args:
       llm: of a model with CoCo, where the side process with its adapters answers; None is where it was trained.
+      source: the folder of the knowledge it was trained with, where that is stored; "" is where it was then.
 
     Returns:
       What ``metrics.json`` holds.
     """
     data = Examples(examples)
     restored = saved.load(model, data, runtime.ps_devices)
-    reader = _reader(restored, llm)
+    reader = _reader(restored, data, llm, source)
     ranks = ranking(runtime, data, restored.recommender, batch=evaluate.batch, reader=reader)
     ranks.refresh()
     return _write(data, ranks.rank, out, evaluate, {"checkpoint": restored.checkpoint.name})
@@ -82,11 +85,15 @@ def compare(a: Path, b: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, 
     return result
 
 
-def _reader(restored: saved.Saved, llm: LinkConfig | None) -> Reader | None:
-    """Of what the language model knew when the checkpoint was made, for a model that uses it."""
+def _reader(
+    restored: saved.Saved, data: Examples, llm: LinkConfig | None, source: str
+) -> Reader | StoredReader | None:
+    """Of what is stored, or what the language model knew when the checkpoint was made, for a model that uses it."""
     coco = restored.recommender.coco
     if coco is None:
         return None
+    if coco.config.source:
+        return StoredReader(Stored(source or coco.config.source, data))
     link = LlmLink(llm or LinkConfig(**restored.config["llm"]), coco.config.knowledge_width)
     return Reader(link, restored.step)
 

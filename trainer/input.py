@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,10 +49,27 @@ class Examples:
         return self.manifest["splits"][split]["examples"]
 
 
-def read_records(files: tf.Tensor, firsts: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    """Serialized records (n,) of the pieces files (P,), each from its first record on, in one op of the graph."""
+PIECES = [
+    tf.TensorSpec((None,), tf.string),
+    tf.TensorSpec((None,), tf.int64),
+    tf.TensorSpec((None,), tf.int64),
+]
+"""Files, first records and counts of some pieces, as ``WorkUnit.arguments`` begins."""
+
+
+def read_records(
+    files: tf.Tensor,
+    firsts: tf.Tensor,
+    counts: tf.Tensor,
+    opened: Callable[[tf.Tensor], tf.data.Dataset] = tf.data.TFRecordDataset,
+) -> tf.Tensor:
+    """Records (n,) of the pieces files (P,), each from its first record on, in one op of the graph.
+
+    Args:
+      opened: a file's records.
+    """
     pieces = tf.data.Dataset.from_tensor_slices((files, firsts, counts))
-    records = pieces.flat_map(lambda file, first, count: tf.data.TFRecordDataset(file).skip(first).take(count))
+    records = pieces.flat_map(lambda file, first, count: opened(file).skip(first).take(count))
     return records.batch(tf.reduce_sum(counts)).get_single_element()
 
 

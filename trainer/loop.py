@@ -17,15 +17,14 @@ from trainer.checkpoint_writer import CheckpointWriter
 from trainer.cluster.ranking import ranking
 from trainer.cluster.strategy import Result, Runtime
 from trainer.cluster.work_queue import WorkQueue, WorkUnit
-from trainer.collaboration import Collaboration, LinkSource
+from trainer.collaboration import Collaboration
 from trainer.config import TrainConfig
 from trainer.input import Examples
-from trainer.llm_link import LlmLink
 from trainer.monitor import Monitor, server_bytes
 from trainer.objective import Objective, Prediction
+from trainer.origin import origin
 from trainer.pretraining import Pretraining
 from trainer.progress import Progress
-from trainer.reader import Reader
 from trainer.recommender import Recommender
 from trainer.sampling import popularity
 from trainer.stopping import Stopping
@@ -77,16 +76,16 @@ class Trainer:
         self.local = runtime.ps_devices != [None] and (config.working_set == "on" or alone)
         per_unit = config.batch * config.steps_per_schedule
         self.queue = WorkQueue(examples.shards("train"), per_unit, config.seed)
-        self.link: LlmLink | None = None
         self._clients: list[Any] = []
         with self.monitor.phase("read"):
             self.objective: Objective = Prediction(recommender, config.loss, popularity(examples, config))
-        if recommender.coco is not None:
-            self.link = LlmLink(config.llm, recommender.coco.config.knowledge_width)
+        source, reader, self.link, self.stored = origin(config, recommender, examples)
+        if self.link is not None:
             self._clients = [runtime.per_worker(self.link.client)]
-            self.objective = Collaboration(recommender, self.objective, LinkSource(self.link))
+        if source is not None:
+            self.objective = Collaboration(recommender, self.objective, source)
         slot = SLOT if config.average else ""
-        self.ranking = ranking(runtime, examples, recommender, slot, keep=True, reader=self.link and Reader(self.link))
+        self.ranking = ranking(runtime, examples, recommender, slot, keep=True, reader=reader)
         self._functions: dict[tuple[bool, int], Function] = {}
 
     @property
@@ -227,13 +226,13 @@ class Trainer:
         """The work of one scheduled call of this phase, of so many steps."""
         key = (self._pretraining, steps)
         if key not in self._functions:
-            objective, asks = self.objective, self.link is not None
+            objective, asks, stored = self.objective, self.link is not None, self.stored
             if self._pretraining:
-                objective, asks = Pretraining(self.recommender, self.config.pretrain), False
+                objective, asks, stored = Pretraining(self.recommender, self.config.pretrain), False, None
             workers = self.runtime.workers if self.local else 0
             vocabulary = self.examples.vocabulary
             self._functions[key] = unit_function(
-                self.recommender, objective, self.optimizer, vocabulary, self.config, steps, workers, asks
+                self.recommender, objective, self.optimizer, vocabulary, self.config, steps, workers, asks, stored
             )
         return self._functions[key]
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from feature_store.knowledge_shards import Statistics
 from trainer.attributes import Attributes
 from trainer.config import CocoConfig, ModelConfig
 from trainer.layers.features import Feature, FeatureTables
@@ -30,7 +31,7 @@ class Recommender:
       knowledge: (N, D) frozen item vectors that the model projects and adds to the id's; None for ids only.
       devices: one a parameter server; ``(None,)`` keeps everything in this process.
       attributes: of the N items, where ``config.attributes`` names some.
-      coco: prompts and alignment around the model, where it is enabled.
+      coco: prompts and alignment around the model, where it is enabled. statistics: of its stored knowledge.
 
     Raises:
       ValueError: ``knowledge`` or ``attributes`` has not N rows, or attributes are missing or not asked for.
@@ -45,6 +46,7 @@ class Recommender:
         seed: int = 0,
         attributes: Attributes | None = None,
         coco: CocoConfig | None = None,
+        statistics: Statistics | None = None,
     ) -> None:
         if knowledge is not None and len(knowledge) != size:
             raise ValueError(f"knowledge must have {size} rows, one an item index, got {len(knowledge)}")
@@ -57,7 +59,7 @@ class Recommender:
         tf_keras.utils.set_random_seed(seed)
         self.model = MODELS[config.kind](config)
         self.model.build((None, config.max_length, config.d), None if knowledge is None else knowledge.shape[1])
-        self.coco: CoCo | None = CoCo(self.model, coco, seed) if coco and coco.enabled else None
+        self.coco: CoCo | None = CoCo(self.model, coco, seed, statistics) if coco and coco.enabled else None
         self.dense = FlatWeights(self.coco or self.model, devices)
         stddev = config.item_stddev or (2.0 / (size + config.d)) ** 0.5
         self.items = EmbeddingTable("item", size, config.d, normal(stddev), seed, devices)

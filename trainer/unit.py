@@ -5,24 +5,20 @@ from __future__ import annotations
 import tensorflow as tf
 
 from trainer.config import TrainConfig
-from trainer.input import read_records, training_windows
+from trainer.input import PIECES, read_records, training_windows
+from trainer.models.coco import Knowledge
 from trainer.objective import Objective
 from trainer.optimizers import Optimizer
 from trainer.read_ahead import read_ahead
 from trainer.recommender import Recommender
 from trainer.step import Step
+from trainer.stored import Stored
 from trainer.vocabulary import Vocabulary
 from trainer.working_set import WorkingSet
 
 Function = tf.types.experimental.PolymorphicFunction
 
-SIGNATURE = [
-    tf.TensorSpec((None,), tf.string),
-    tf.TensorSpec((None,), tf.int64),
-    tf.TensorSpec((None,), tf.int64),
-    tf.TensorSpec((2,), tf.int64),
-    tf.TensorSpec((), tf.int64),
-]
+SIGNATURE = [*PIECES, tf.TensorSpec((2,), tf.int64), tf.TensorSpec((), tf.int64)]
 """What ``WorkUnit.arguments`` gives, and the number of the unit's first step."""
 
 CLIENT = tf.TensorSpec((), tf.resource)
@@ -38,6 +34,7 @@ def unit_function(
     steps: int,
     workers: int = 0,
     asks: bool = False,
+    stored: Stored | None = None,
 ) -> Function:
     """A function of ``SIGNATURE`` that trains ``steps`` batches.
 
@@ -47,6 +44,7 @@ def unit_function(
     Args:
       workers: of the cluster, where the unit is trained on a working set; 0 where it is not.
       asks: the objective asks the language model: the function also takes a ``CLIENT``.
+      stored: what the objective is to know of each row, where that lies beside the examples.
     """
     length, batch = config.model.max_length, config.batch
     wire, prefetch = tf.as_dtype(config.wire), config.prefetch
@@ -56,10 +54,12 @@ def unit_function(
         history, targets = training_windows(read_records(files, firsts, counts), vocabulary, length)
         order = tf.argsort(tf.random.stateless_uniform((tf.shape(history)[0],), seed))
         history, targets = tf.gather(history, order), tf.gather(targets, order)
+        known = stored and stored.read(files, firsts, counts)
         batches = []
         for k in range(steps):
             rows = slice(k * batch, (k + 1) * batch)
-            batches.append(objective.batch(history[rows], targets[rows], tf.stack([seed[0], first + k])))
+            beside = [] if known is None else [Knowledge(*(tf.gather(part, order[rows]) for part in known))]
+            batches.append(objective.batch(history[rows], targets[rows], tf.stack([seed[0], first + k]), *beside))
         working = None
         if workers:
             working = WorkingSet(objective.touched(batches), recommender.dense, optimizer, workers, wire)

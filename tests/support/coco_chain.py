@@ -86,7 +86,7 @@ class ReaderSource:
     def __init__(self, chain):
         self._know = Reader(chain.link).through(chain.client)
 
-    def knowledge(self, step, selection, history):
+    def knowledge(self, step, selection, history, stored):
         return self._know(selection, history), None
 
 

@@ -1,12 +1,10 @@
 """Training CoCo over a real side process: every backbone, kills, clusters, evaluation and export."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
+import coco_cluster
 import numpy as np
 import psutil
 import pytest
@@ -140,48 +138,9 @@ def test_without_a_side_process_named_it_is_refused(side, shop, tmp_path):
         train.run(shop / "examples", None, tmp_path, replace(config(side), llm=LinkConfig()))
 
 
-CLUSTER = """
-import json, sys
-from dataclasses import replace
-from pathlib import Path
-from trainer.chief import fitted
-from trainer.cluster import strategy
-from trainer.cluster.launcher import ClusterSize, LocalCluster
-from trainer.config import TrainConfig
-from trainer.input import Examples
-from trainer.loop import Trainer
-from trainer.recommender import Recommender
-
-examples, out, settings = Examples(Path(sys.argv[1])), Path(sys.argv[2]), json.loads(sys.argv[3])
-config = fitted(TrainConfig.from_json(settings))
-with LocalCluster(ClusterSize(ps=2, workers=int(sys.argv[4])), out / "logs") as servers:
-    runtime = strategy.connect(servers.tf_config)
-    for working_set in sys.argv[5].split(","):
-        one = replace(config, working_set=working_set)
-        size, devices = examples.vocabulary.size, runtime.ps_devices
-        recommender = Recommender(one.model, size, None, devices, one.seed, coco=one.coco)
-        progress = Trainer(runtime, examples, recommender, out / working_set, one).run()
-        print(json.dumps({"losses": [entry["loss"] for entry in progress.history], "step": progress.step}))
-"""
-
-
-def on_cluster(repository, shop, out, settings, workers, modes):
-    arguments = [str(shop / "examples"), str(out), json.dumps(settings), str(workers), modes]
-    done = subprocess.run(
-        [sys.executable, "-c", CLUSTER, *arguments],
-        capture_output=True, text=True, timeout=3000, env={**os.environ, "PYTHONPATH": str(repository)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
-def as_json(settings):
-    return json.loads(json.dumps(asdict(settings)))
-
-
 def test_a_cluster_with_one_worker_takes_the_same_path(whole, side, shop, repository, tmp_path):
     _, expected, told = whole
-    on_cluster(repository, shop, tmp_path, as_json(config(side)), 1, "off,on")
+    coco_cluster.train(repository, shop, tmp_path, config(side), 1, "off,on")
     for mode in ("off", "on"):
         found = parameters(tmp_path / mode)
         assert found.keys() == expected.keys()
@@ -192,8 +151,7 @@ def test_a_cluster_with_one_worker_takes_the_same_path(whole, side, shop, reposi
 
 
 def test_several_workers_teach_each_step_once(side, shop, repository, tmp_path):
-    settings = as_json(config(side, batch=4))
-    (found,) = on_cluster(repository, shop, tmp_path, settings, 2, "off")
+    (found,) = coco_cluster.train(repository, shop, tmp_path, config(side, batch=4), 2, "off")
     assert found["losses"][-1] < found["losses"][0]
     told = json.loads(LlmLink(LinkConfig(side.address), 4).status())
     assert (told["version"], told["step"]) == (found["step"], found["step"])
