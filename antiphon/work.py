@@ -189,6 +189,10 @@ def source_folder(config: Config, source: str) -> Path:
 
 def _stored(config: Config, variant: str) -> str:
     """The folder of the source whose stored knowledge a variant is trained with; "" with none."""
+    if config.variants[variant].coco.refresh:
+        from antiphon import refresh
+
+        return str(refresh.stored(config, variant))
     source = config.variants[variant].coco.source
     return str(source_folder(config, source)) if source else ""
 

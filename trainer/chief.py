@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,19 +43,13 @@ def train(
     _check_length(data, train)
     train = fitted(train, data)
     claim(out, train)
-    vectors = None
-    if train.model.knowledge:
-        vectors = read_knowledge(knowledge, data.vocabulary, train.model.knowledge_width)
-    attributes = read_attributes(data, train.model.attributes) if train.model.attributes else None
     runtime: strategy.Runtime = strategy.InProcess()
     with Monitor(train.metrics_port) as monitor, strategy.named_loss():
         if tf_config is not None:
             leave_gpus_to_workers()
             runtime = strategy.connect(tf_config)
             runtime.watch(train.hang_seconds, _report)
-        size, devices = data.vocabulary.size, runtime.ps_devices
-        known = Stored(train.coco.source, data).statistics if train.coco.stored else None
-        recommender = Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco, known)
+        recommender = build(train, data, knowledge, runtime.ps_devices)
         progress = Trainer(runtime, data, recommender, out, train, monitor).run()
     summary = {
         "epochs": progress.epoch,
@@ -70,6 +64,26 @@ def train(
     }
     write_json(out / "history.json", {"summary": summary, "epochs": progress.history})
     return summary
+
+
+def build(
+    train: TrainConfig, data: Examples, knowledge: Path | None, devices: Sequence[str | None] = (None,)
+) -> Recommender:
+    """The recommender as its training begins.
+
+    Args:
+      train: fitted. knowledge: as of ``trainer.train.run``. devices: as of ``Recommender``.
+
+    Raises:
+      DataError: a folder that it is made from is not whole.
+    """
+    vectors = None
+    if train.model.knowledge:
+        vectors = read_knowledge(knowledge, data.vocabulary, train.model.knowledge_width)
+    attributes = read_attributes(data, train.model.attributes) if train.model.attributes else None
+    known = Stored(train.coco.source, data).statistics if train.coco.stored else None
+    size = data.vocabulary.size
+    return Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco, known)
 
 
 def fitted(train: TrainConfig, data: Examples) -> TrainConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from feature_store import failures
 from feature_store.examples import read_rows
+from trainer.checkpoint import restore_for_use
 from trainer.chief import build
 from trainer.cluster.work_queue import in_order
 from trainer.collaboration import Collaboration
@@ -40,15 +42,17 @@ def run(
       knowledge: as of ``trainer.train.run``. source: the knowledge to judge. train: with ``coco`` fitted.
 
     Returns:
-      Examples judged and failed, users judged and failed, the share that was helped, the loss's parts, users per second,
-      seconds.
+      Examples judged and failed, users judged and failed, the share that was helped, the loss's parts, users per
+      second, seconds.
 
     Raises:
       DataError: a folder is not whole. CheckpointError: the checkpoint does not fit.
     """
     started, data = time.monotonic(), Examples(examples)
     stored = Stored(str(source), data)
-    recommender = build(train, data, knowledge, checkpoint=checkpoint)
+    train = replace(train, model=replace(train.model, dropout=0.0))
+    recommender = build(train, data, knowledge)
+    restore_for_use(checkpoint, recommender.tables, recommender.dense)
     judge = _Judge(data, recommender, train, stored)
     described: dict[str, Any] = {
         **{name: stored.manifest[name] for name in ("model_id", "adapter_version", "parts", "width", "events")},

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from feature_store import failures, selected_prompts
 from feature_store.examples import read_rows
 from feature_store.splits import SPLITS
+from trainer.checkpoint import restore_for_use
 from trainer.chief import build
 from trainer.config import TrainConfig
 from trainer.input import Examples, held_out_rows, training_windows
@@ -52,7 +53,9 @@ def run(
       CheckpointError: the checkpoint does not fit.
     """
     started, data = time.monotonic(), Examples(examples)
-    recommender = build(train, data, knowledge, checkpoint=checkpoint)
+    recommender = build(train, data, knowledge)
+    if checkpoint is not None:
+        restore_for_use(checkpoint, recommender.tables, recommender.dense)
     users = None if log is None else pa.array(sorted(failures.users(log)), pa.string())
     parts = recommender.coco.config.selected * recommender.coco.config.selects
     rows = _Rows(data, recommender, users)
