@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rounds = json.loads((Path(runs) / "bench" / "models" / options.variant / "rounds.json").read_text())
     kept = ("round", "users", "refreshed", "share", "failed", "helped", "users_per_second", "seconds")
     told = [{name: one[name] for name in kept} for one in rounds]
-    print(json.dumps({"machine": _machine.describe(), "config": options.config, "quick": options.quick, "rounds": told}))
+    about = {"machine": _machine.describe(), "config": options.config, "quick": options.quick}
+    print(json.dumps({**about, "rounds": told}))
 
 
 if __name__ == "__main__":
