@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon import records, work
-from antiphon.config import UNIVERSAL, Config
+from antiphon.config import ITEM_TEXT, UNIVERSAL, Config
 from antiphon.stage import Stage
 from antiphon.work import Work
 from trainer.config import TrainConfig
@@ -36,7 +36,9 @@ def stages(config: Config, variant: str) -> list[Stage]:
     llm = {n: v for n, v in dataclasses.asdict(config.llm).items() if n not in work.LLM_FREE_TO_CHANGE}
     made = {n: v for n, v in dataclasses.asdict(settings).items() if n not in FREE_TO_CHANGE}
     reads = [made, llm, work.prompts_file(settings)]
-    needs = ("ingest", "examples", *(("embed",) if settings.model.knowledge else ()))
+    needs = ("ingest", "examples")
+    if known := settings.model.knowledge:
+        needs += ("embed",) if known == ITEM_TEXT else (f"knowledge-{known}",)
     needs += ("prompts",) if settings.coco.prompts == UNIVERSAL else ()
     models = f"models/{variant}"
     found = [
@@ -161,8 +163,8 @@ def _adapters(config: Config, variant: str) -> Path:
     return config.folder / "models" / variant / "llm"
 
 
-def _text(config: Config, variant: str) -> Path | None:
-    return work.text_folder(config) if config.variants[variant].model.knowledge else None
+def _items(config: Config, variant: str) -> Path | None:
+    return work.items_folder(config, config.variants[variant].model.knowledge)
 
 
 def _checkpoint(config: Config, variant: str, number: int) -> Path:
@@ -189,9 +191,9 @@ def _prompts(variant: str, number: int) -> Work:
         out = _round(config, variant, number) / "prompts"
         examples, settings = config.folder / "examples", _settings(config, variant)
         if not number:
-            return prompting.run(examples, _text(config, variant), None, out, settings, number)
+            return prompting.run(examples, _items(config, variant), None, out, settings, number)
         before = _round(config, variant, number - 1)
-        asked = (_text(config, variant), _checkpoint(config, variant, number - 1), out, settings, number)
+        asked = (_items(config, variant), _checkpoint(config, variant, number - 1), out, settings, number)
         return prompting.run(examples, *asked, before / "prompts", before / "failures")
 
     return do
@@ -222,7 +224,7 @@ def _train(variant: str, number: int) -> Work:
         epochs = settings.epochs * (number + 1)
         coco = dataclasses.replace(settings.coco, source=str(_round(config, variant, number)))
         settings = dataclasses.replace(settings, epochs=epochs, coco=coco)
-        summary = train.run(config.folder / "examples", _text(config, variant), folder, settings)
+        summary = train.run(config.folder / "examples", _items(config, variant), folder, settings)
         if summary["epochs"] != epochs + settings.pretrain.epochs:
             rule = f"round {number} ends after {epochs} epochs; remove {folder} to start anew"
             raise ValueError(f"{folder}: was trained for {summary['epochs']} epochs, {rule}")
@@ -239,7 +241,7 @@ def _failures(variant: str, number: int) -> Work:
         from trainer import judging
 
         here, checkpoint = _round(config, variant, number), _checkpoint(config, variant, number)
-        asked = (_text(config, variant), checkpoint, here, here / "failures", _settings(config, variant))
+        asked = (_items(config, variant), checkpoint, here, here / "failures", _settings(config, variant))
         return judging.run(config.folder / "examples", *asked)
 
     return do

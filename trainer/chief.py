@@ -61,6 +61,7 @@ def train(
         "repeated": progress.repeated,
         "seconds": time.perf_counter() - start,
         "cluster": train.cluster,
+        "knowledge": Stored(train.coco.source, data).made_by if train.coco.stored else None,
     }
     write_json(out / "history.json", {"summary": summary, "epochs": progress.history})
     return summary

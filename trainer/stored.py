@@ -16,6 +16,7 @@ class Stored:
 
     Attributes:
       parts: m. width: D. statistics: of the training split's. manifest: of the shards.
+      made_by: the vectors' model_id and adapter_version.
 
     Args:
       source: the folder of a source of knowledge (``coco.source``). examples: beside whose shards its own stand.
@@ -28,6 +29,7 @@ class Stored:
         folder = Path(source) / knowledge_shards.FOLDER
         self.manifest = knowledge_shards.read_manifest(folder, examples.folder)
         self.parts, self.width = self.manifest["parts"], self.manifest["width"]
+        self.made_by = {name: self.manifest[name] for name in ("model_id", "adapter_version")}
         self.statistics = knowledge_shards.statistics(self.manifest)
         self._examples, self._folder = str(examples.folder.resolve()), str(folder.resolve())
 
