@@ -146,10 +146,12 @@ def _known(
     knowledge nothing is known.
     """
     manifest = json.loads((Path(chosen["path"]) / "assets.extra" / "manifest.json").read_text(encoding="utf-8"))
-    source = config.variants[chosen["variant"]].coco.source
-    if not manifest.get("knowledge") or not source:  # that of rounds has no view
+    if not manifest.get("knowledge"):
         return None
-    with knowledge_view.opened(work.source_folder(config, source) / knowledge_view.FOLDER) as store:
+    coco = config.variants[chosen["variant"]].coco
+    of_rounds = config.folder / "models" / chosen["variant"]
+    folder = of_rounds if coco.refresh else work.source_folder(config, coco.source)
+    with knowledge_view.opened(folder / knowledge_view.FOLDER) as store:
         found = store.read(users, **manifest["knowledge"])
     return found.vectors, found.mask
 

@@ -31,7 +31,7 @@ FREE_TO_CHANGE = ("rounds", "cluster", "metrics_port", "keep_checkpoints", "chec
 
 
 def stages(config: Config, variant: str) -> list[Stage]:
-    """The stages of all rounds, after one that makes the first adapter."""
+    """The stages of all rounds, after one that makes the first adapter and before one that tells serving."""
     settings = config.variants[variant]
     llm = {n: v for n, v in dataclasses.asdict(config.llm).items() if n not in work.LLM_FREE_TO_CHANGE}
     made = {n: v for n, v in dataclasses.asdict(settings).items() if n not in FREE_TO_CHANGE}
@@ -61,7 +61,10 @@ def stages(config: Config, variant: str) -> list[Stage]:
                 Stage(f"refresh-{variant}-{name}", _command(variant, name), (found[-1].name,), None, products[step],
                       _WORK[step](variant, number), grace=grace)
             )  # fmt: skip
-    return found
+    products, needs = (f"{models}/features",), (found[-1].name,)
+    view = Stage(f"refresh-{variant}-view", _command(variant, "view"), needs, config.features.online, products,
+                 _view(variant))  # fmt: skip
+    return [*found, view]
 
 
 def rounds(config: Config, variant: str) -> list[dict[str, Any]]:
@@ -243,6 +246,18 @@ def _failures(variant: str, number: int) -> Work:
         here, checkpoint = _round(config, variant, number), _checkpoint(config, variant, number)
         asked = (_items(config, variant), checkpoint, here, here / "failures", _settings(config, variant))
         return judging.run(config.folder / "examples", *asked)
+
+    return do
+
+
+def _view(variant: str) -> Work:
+    """What is known of each user, where serving looks it up: as training the best checkpoint knew it."""
+
+    def do(config: Config) -> dict[str, Any]:
+        from feature_store import knowledge_view
+
+        folder = config.folder / "models" / variant / knowledge_view.FOLDER
+        return knowledge_view.write(stored(config, variant) / "users", folder, config.features.online, variant)
 
     return do
 

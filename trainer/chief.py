@@ -61,10 +61,21 @@ def train(
         "repeated": progress.repeated,
         "seconds": time.perf_counter() - start,
         "cluster": train.cluster,
-        "knowledge": Stored(train.coco.source, data).made_by if train.coco.stored else None,
+        "knowledge": _made_by(train, data, out, progress.best_epoch),
     }
     write_json(out / "history.json", {"summary": summary, "epochs": progress.history})
     return summary
+
+
+def _made_by(train: TrainConfig, data: Examples, out: Path, best_epoch: int) -> dict[str, str] | None:
+    """Of the stored knowledge that the best checkpoint was trained with; with rounds it may be an earlier one's."""
+    if not train.coco.stored:
+        return None
+    if train.coco.refresh and (out / "history.json").exists():
+        before = json.loads((out / "history.json").read_text())["summary"]
+        if best_epoch <= before["epochs"]:
+            return before["knowledge"]
+    return Stored(train.coco.source, data).made_by
 
 
 def build(

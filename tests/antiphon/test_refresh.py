@@ -16,7 +16,7 @@ import torch
 from antiphon import records, refresh, stages
 from antiphon.cli import main
 from antiphon.config import dump, load
-from feature_store import failures, folders, user_knowledge
+from feature_store import failures, folders, knowledge_view, user_knowledge
 from trainer import checkpoint
 
 STEPS = """
@@ -76,6 +76,7 @@ def whole(settings):
     assert [name for name in run(config) if name.startswith("refresh")] == [
         "refresh-rounds-adapter",
         *(f"refresh-rounds-{number}-{step}" for number in (0, 1) for step in refresh.STEPS),
+        "refresh-rounds-view",
     ]
     return config
 
@@ -135,15 +136,22 @@ def test_the_record_tells_of_each_round(whole, capsys):
 def test_rounds_that_are_done_stay_and_another_goes_on_from_them(whole, settings):
     assert run(whole) == []
     more = settings("whole", rounds=3)
-    assert run(more) == [f"refresh-rounds-2-{step}" for step in refresh.STEPS]
-    assert len(refresh.rounds(more, "rounds")) == 3 and run(whole) == []
+    assert run(more) == [*(f"refresh-rounds-2-{step}" for step in refresh.STEPS), "refresh-rounds-view"]
+    assert len(refresh.rounds(more, "rounds")) == 3
     history = json.loads((whole.folder / "models" / "rounds" / "history.json").read_text())
     assert history["summary"]["epochs"] == 3
 
 
 def test_evaluation_reads_the_knowledge_of_the_best_checkpoint_s_round(whole):
     history = json.loads((whole.folder / "models" / "rounds" / "history.json").read_text())["summary"]
-    assert refresh.stored(whole, "rounds").name == str(history["best_epoch"] - 1)
+    best = refresh.stored(whole, "rounds")
+    assert best.name == str(history["best_epoch"] - 1)
+    assert history["knowledge"]["adapter_version"] == user_knowledge.read_folder(best / "users")["adapter_version"]
+    rows = [row for row in knowledge(whole, int(best.name)) if row["split"] == "test"]
+    with knowledge_view.opened(whole.folder / "models" / "rounds" / knowledge_view.FOLDER) as store:
+        found = store.read([rows[0]["user_id"], "nobody"], **history["knowledge"])
+    assert found.mask.any(axis=1).tolist() == [True, False]
+    np.testing.assert_allclose(found.vectors[0, 0], rows[0]["vector"], rtol=1e-6)
 
 
 def killed(config, stage, repository):
@@ -162,7 +170,9 @@ def test_rounds_that_were_killed_go_on_to_the_same_end(whole, settings, reposito
     broken = settings("broken", rounds=1)
     killed(broken, "refresh-rounds-0-train", repository)
     assert records.read(broken.folder, "refresh-rounds-0-knowledge").done
-    assert run(broken) == [f"refresh-rounds-0-{step}" for step in ("train", "failures", "update")]
+    assert run(broken) == [f"refresh-rounds-0-{step}" for step in ("train", "failures", "update")] + [
+        "refresh-rounds-view"
+    ]
     same(whole, broken, 0)
 
 
