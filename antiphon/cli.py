@@ -62,6 +62,12 @@ def parser() -> argparse.ArgumentParser:
     serve = "serve the exported model over gRPC and REST as TensorFlow Serving does, until stopped"
     flags.add(_command(commands, "serve", serve))
 
+    refresh = "train CoCo in rounds of stored knowledge, with what they build on"
+    rounds = _command(commands, "refresh", refresh)
+    rounds.add_argument("--variant", metavar="NAME", required=True, help="one of the config's, with coco.refresh")
+    rounds.add_argument("--rounds", metavar="N", type=int, help="in all; those that are done are not done again")
+    rounds.add_argument("--step", help=argparse.SUPPRESS)  # one stage of one round
+
     llm = "serve the language model that trains with the recommender, until stopped"
     _command(commands, "llm", llm)
 
@@ -183,6 +189,12 @@ def _dispatch(options: argparse.Namespace) -> int:
             variant in config.variants, "--variant", f"must be one of {', '.join(config.variants)}", variant
         )
         name = f"train-{variant}"
+    if options.command == "refresh":
+        refreshed = config.variants[variant].coco.refresh
+        require(refreshed, f"variants.{variant}.coco.refresh", "must be true", refreshed)
+        if not options.child:
+            return runner.run_rounds(config, variant, options.rounds, options.debug)
+        name = f"refresh-{variant}-{options.step}"
     if source := getattr(options, "source", None):
         require(source in config.sources, "--source", f"must be one of {', '.join(config.sources)}", source)
         name = f"knowledge-{source}"

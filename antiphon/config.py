@@ -75,6 +75,9 @@ class Config:
         for name, train in self.variants.items():
             require(NAME.fullmatch(name) is not None, "variants: a name", rule, name)
             require(name != "popularity", "variants: a name", "must not be that of the baseline", name)
+            if train.coco.refresh:
+                told = train.coco.source
+                require(not told, f"variants.{name}.coco.source", "must be empty with coco.refresh", told)
             if train.coco.stored:
                 rule = f"must be one of sources ({', '.join(self.sources)})"
                 require(train.coco.source in self.sources, f"variants.{name}.coco.source", rule, train.coco.source)

@@ -149,8 +149,10 @@ def _known(
     manifest = json.loads((Path(chosen["path"]) / "assets.extra" / "manifest.json").read_text(encoding="utf-8"))
     if not manifest.get("knowledge"):
         return None
-    source = config.variants[chosen["variant"]].coco.source
-    with knowledge_view.opened(work.source_folder(config, source) / knowledge_view.FOLDER) as store:
+    coco = config.variants[chosen["variant"]].coco
+    of_rounds = config.folder / "models" / chosen["variant"]
+    folder = of_rounds if coco.refresh else work.source_folder(config, coco.source)
+    with knowledge_view.opened(folder / knowledge_view.FOLDER) as store:
         found = store.read(users, **manifest["knowledge"])
     return found.vectors, found.mask
 

@@ -7,12 +7,14 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from antiphon import processes, records
+from antiphon import processes, records, refresh
 from antiphon.clock import clock
 from antiphon.config import Config, dump
-from antiphon.stages import Stage, do, find, holds, plan
+from antiphon.stage import Stage
+from antiphon.stages import do, find, holds, needed, plan
 
 
 def run_all(config: Config, debug: bool = False) -> int:
@@ -21,6 +23,21 @@ def run_all(config: Config, debug: bool = False) -> int:
     done = run_stages(config, plan(config), skip=True, debug=debug)
     report = config.folder / "report.html"
     print(f"{config.name}: {done} stages done in {clock(time.monotonic() - start)}; the report is {report}")
+    return 0
+
+
+def run_rounds(config: Config, variant: str, rounds: int | None, debug: bool = False) -> int:
+    """The rounds of a variant with stored knowledge, and all they build on; what still holds is skipped.
+
+    Args:
+        rounds: in all; None is the config's.
+    """
+    settings = config.variants[variant]
+    if rounds is not None:
+        variants = {**config.variants, variant: replace(settings, rounds=rounds)}
+        config = replace(config, variants=variants)
+    run_stages(config, needed(config, variant), skip=True, debug=debug)
+    refresh.tell(config, variant)
     return 0
 
 

@@ -6,44 +6,17 @@ import glob
 import os
 import shutil
 import time
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, is_dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from antiphon import records, work
+from antiphon import records, refresh, work
 from antiphon.config import ITEM_TEXT, UNIVERSAL, Config
 from antiphon.records import Record
-from antiphon.work import Work
+from antiphon.stage import Stage
 from feature_store.checks import require
 from feature_store.config import DataConfig
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of one run.
-
-    Attributes:
-        name: "ingest", "train-ids".
-        command: how the command line names it: ("train", "--variant", "ids").
-        needs: names of the stages it builds on.
-        settings: the part of the config it reads.
-        products: what it leaves in the run's folder.
-        work: does it; returns a summary that JSON can write.
-        identity: for a stage that can go on where it stopped, what must be the same for that; else None.
-        version: raise it when the same settings come to give another output.
-        grace: seconds it may need to end in good order when it is told to.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    needs: tuple[str, ...]
-    settings: Any
-    products: tuple[str, ...]
-    work: Work
-    identity: Work | None = None
-    version: int = 1
-    grace: float = 0.0
 
 
 def plan(config: Config) -> list[Stage]:
@@ -61,8 +34,9 @@ def plan(config: Config) -> list[Stage]:
     ]  # fmt: skip
     stages += [_knowledge_stage(config, source) for source in config.sources]
     stages += [prompts_stage(config)] if config.uses_prompts else []
-    stages += [_train_stage(config, variant) for variant in _in_order(config)]
-    trained = tuple(f"train-{variant}" for variant in config.variants)
+    each = {variant: training_stages(config, variant) for variant in _in_order(config)}
+    stages += [stage for some in each.values() for stage in some]
+    trained = tuple(each[variant][-1].name for variant in config.variants)
     evaluated = tuple(f"evaluation/{name}" for name in ("popularity", *config.variants))
     stages += [
         Stage("evaluate", ("evaluate",), ("examples", *trained), config.evaluate, evaluated, work.evaluate),
@@ -93,11 +67,27 @@ def _knowledge_stage(config: Config, source: str) -> Stage:
     return Stage(f"knowledge-{source}", command, needs, settings, products, work.knowledge(source), version=2)
 
 
+def training_stages(config: Config, variant: str) -> list[Stage]:
+    """What trains a variant: one stage, or those of its rounds."""
+    if config.variants[variant].coco.refresh:
+        return refresh.stages(config, variant)
+    return [_train_stage(config, variant)]
+
+
+def needed(config: Config, variant: str) -> list[Stage]:
+    """All that a variant's training builds on, and its training."""
+    wanted, found = {stage.name for stage in training_stages(config, variant)}, []
+    for stage in reversed(plan(config)):
+        if stage.name in wanted:
+            wanted |= set(stage.needs)
+            found.append(stage)
+    return found[::-1]
+
+
 def _train_stage(config: Config, variant: str) -> Stage:
     settings = config.variants[variant]
     needs = ("examples",)
-    if settings.model.knowledge:
-        known = settings.model.knowledge
+    if known := settings.model.knowledge:
         needs += ("embed",) if known == ITEM_TEXT else (f"knowledge-{known}",)
     needs += ("prompts",) if settings.coco.enabled and settings.coco.prompts == UNIVERSAL else ()
     needs += (f"train-{settings.start_from}",) if settings.start_from in config.variants else ()

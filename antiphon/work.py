@@ -86,7 +86,7 @@ def train(variant: str) -> Work:
             settings = dataclasses.replace(settings, coco=dataclasses.replace(coco, source=_stored(config, variant)))
             if settings.start_from in config.variants:
                 settings = dataclasses.replace(settings, start_from=str(config.folder / "models" / settings.start_from))
-            knowledge = _items_folder(config, settings.model.knowledge)
+            knowledge = items_folder(config, settings.model.knowledge)
             return train.run(config.folder / "examples", knowledge, config.folder / "models" / variant, settings)
 
     return work
@@ -202,7 +202,7 @@ def source_folder(config: Config, source: str) -> Path:
     return config.folder / "knowledge" / source
 
 
-def _items_folder(config: Config, knowledge: str) -> Path | None:
+def items_folder(config: Config, knowledge: str) -> Path | None:
     """Where what is known of the items lies, by the name that ``model.knowledge`` gives it."""
     if knowledge in ("", ITEM_TEXT):
         return text_folder(config) if knowledge else None
@@ -211,6 +211,10 @@ def _items_folder(config: Config, knowledge: str) -> Path | None:
 
 def _stored(config: Config, variant: str) -> str:
     """The folder of the source whose stored knowledge a variant is trained with; "" with none."""
+    if config.variants[variant].coco.refresh:
+        from antiphon import refresh
+
+        return str(refresh.stored(config, variant))
     source = config.variants[variant].coco.source
     return str(source_folder(config, source)) if source else ""
 

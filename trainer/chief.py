@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from trainer.cluster.server import die_with_parent, leave_gpus_to_workers
 from trainer.cluster.supervisor import AGAIN, tell
 from trainer.config import TrainConfig
 from trainer.input import Examples
-from trainer.knowledge import read_knowledge
+from trainer.knowledge import Basis, read_knowledge
 from trainer.llm_link import LlmLink
 from trainer.loop import Trainer
 from trainer.monitor import Monitor
@@ -44,21 +44,15 @@ def train(
     _check_length(data, train)
     train = fitted(train, data)
     claim(out, train)
-    source, vectors = _source(out, train), None
-    if train.model.knowledge:
-        vectors = read_knowledge(knowledge, data.vocabulary, train.model.knowledge_width, source and source.basis)
-    attributes = read_attributes(data, train.model.attributes) if train.model.attributes else None
-    warm_start.keep_names(out, data.vocabulary.ids, attributes)
+    source = _source(out, train)
     runtime: strategy.Runtime = strategy.InProcess()
     with Monitor(train.metrics_port) as monitor, strategy.named_loss():
         if tf_config is not None:
             leave_gpus_to_workers()
             runtime = strategy.connect(tf_config)
             runtime.watch(train.hang_seconds, _report)
-        size, devices = data.vocabulary.size, runtime.ps_devices
-        stored = Stored(train.coco.source, data) if train.coco.stored else None
-        known = stored and stored.statistics
-        recommender = Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco, known)
+        recommender = build(train, data, knowledge, runtime.ps_devices, source and source.basis)
+        warm_start.keep_names(out, data.vocabulary.ids, recommender.attributes)
         progress = Trainer(runtime, data, recommender, out, train, monitor, source).run()
     summary = {
         "epochs": progress.epoch,
@@ -70,11 +64,46 @@ def train(
         "repeated": progress.repeated,
         "seconds": time.perf_counter() - start,
         "cluster": train.cluster,
-        "knowledge": stored and stored.made_by,
+        "knowledge": _made_by(train, data, out, progress.best_epoch),
         **({"start": progress.start} if progress.start else {}),
     }
     write_json(out / "history.json", {"summary": summary, "epochs": progress.history})
     return summary
+
+
+def _made_by(train: TrainConfig, data: Examples, out: Path, best_epoch: int) -> dict[str, str] | None:
+    """Of the stored knowledge that the best checkpoint was trained with; with rounds it may be an earlier one's."""
+    if not train.coco.stored:
+        return None
+    if train.coco.refresh and (out / "history.json").exists():
+        before = json.loads((out / "history.json").read_text())["summary"]
+        if best_epoch <= before["epochs"]:
+            return before["knowledge"]
+    return Stored(train.coco.source, data).made_by
+
+
+def build(
+    train: TrainConfig,
+    data: Examples,
+    knowledge: Path | None,
+    devices: Sequence[str | None] = (None,),
+    basis: Basis | None = None,
+) -> Recommender:
+    """The recommender as its training begins, but for what it takes over from another model.
+
+    Args:
+      train: fitted. knowledge: as of ``trainer.train.run``. devices: as of ``Recommender``. basis: of `read_knowledge`.
+
+    Raises:
+      DataError: a folder that it is made from is not whole.
+    """
+    vectors = None
+    if train.model.knowledge:
+        vectors = read_knowledge(knowledge, data.vocabulary, train.model.knowledge_width, basis)
+    attributes = read_attributes(data, train.model.attributes) if train.model.attributes else None
+    known = Stored(train.coco.source, data).statistics if train.coco.stored else None
+    size = data.vocabulary.size
+    return Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco, known)
 
 
 def fitted(train: TrainConfig, data: Examples) -> TrainConfig:

@@ -122,6 +122,7 @@ class CocoConfig:
     enabled: bool = False
     source: str = ""  # folder of knowledge that is stored (``antiphon knowledge``), on the command line one of
     # ``sources`` by name; "" is the side process. With it there are no prompts
+    refresh: bool = False  # knowledge is stored, and in rounds made anew for the users it failed (``antiphon refresh``)
     adapter: str = "linear"  # of stored vectors to the model's width: linear | none, as they are | experts: KAR's, of
     # users and items (``model.knowledge``, at ``model.knowledge_width`` 0)
     shared_experts: int = 2  # of both
@@ -171,13 +172,22 @@ class CocoConfig:
             at_least(name, getattr(self, name), 0)
         if self.fixed:
             require(bool(self.prompts), "prompts", "must name a file with fixed", self.prompts)
-        if self.source:
+        if not self.prompted:
             require(not self.prompts, "prompts", "must be empty with source, which has none", self.prompts)
+        if self.refresh:
+            require(self.enabled, "enabled", "must be true with refresh", self.enabled)
+            rule = "must not be 'off' with refresh, which learns from the users that were failed"
+            require(self.elimination != "off", "elimination", rule, self.elimination)
 
     @property
     def selects(self) -> bool:
         """Whether there is a codebook, from which each user's prompts are selected."""
-        return not (self.fixed or self.source)
+        return self.prompted and not self.fixed
+
+    @property
+    def prompted(self) -> bool:
+        """Whether knowledge is of prompts: a side process's, or that of a round. Other stored knowledge has none."""
+        return self.refresh or not self.source
 
     @property
     def stored(self) -> bool:
@@ -187,13 +197,14 @@ class CocoConfig:
     @property
     def live(self) -> bool:
         """Whether a language model is asked, in a side process."""
-        return self.enabled and not self.source
+        return self.enabled and not (self.source or self.refresh)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     batch: int = 512
-    epochs: int = 50
+    epochs: int = 50  # with coco.refresh: of a round
+    rounds: int = 1  # with coco.refresh: of training on stored knowledge that is then refreshed
     seed: int = 1
     steps_per_schedule: int = 10  # steps unrolled in one remote call
     working_set: str = "auto"  # on: a worker pulls what a remote call touches, trains on that, pushes the moves;
@@ -220,7 +231,7 @@ class TrainConfig:
     coco: CocoConfig = field(default_factory=CocoConfig)
 
     def __post_init__(self) -> None:
-        counts = ("batch", "epochs", "steps_per_schedule", "validate_every", "checkpoint_every")
+        counts = ("batch", "epochs", "rounds", "steps_per_schedule", "validate_every", "checkpoint_every")
         for name in (*counts, "keep_checkpoints"):
             at_least(name, getattr(self, name), 1)
         one_of("working_set", self.working_set, ("auto", "on", "off"))
@@ -249,6 +260,7 @@ class TrainConfig:
             rule = f"must be 0 with model.kind {self.model.kind!r}"
             require(not self.pretrain.epochs, "pretrain.epochs", rule, self.pretrain.epochs)
         if self.start_from:
+            require(not self.coco.refresh, "coco.refresh", "must be false with start_from", self.coco.refresh)
             rule = "must be 0 with start_from: the other model's weights are the start"
             require(not self.pretrain.epochs, "pretrain.epochs", rule, self.pretrain.epochs)
         if self.cluster:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from feature_store import prompt_codebook
 from trainer.input import Examples, Held, held_out
+from trainer.layers.prompt_codebook import Selection
 from trainer.ranking import Outcomes, places
 from trainer.reader import Reader, StoredReader
 from trainer.recommender import Recommender
@@ -58,7 +59,7 @@ def explain(
     for why, row in zip(rows, held, strict=True):
         history = tf.constant(row.history)
         know = reader.through(client, data.piece(split, rows[why]))
-        codes = _codes(recommender, recommender.states(history, vectors)[0][:, -1]) if reader.asks else []
+        codes = _codes(recommender.selection(history, vectors)) if reader.asks else []
         rankings = {
             kind: _ranking(recommender.scores(history, vectors, asked), row, data)
             for kind, asked in (("alone", None), ("known", know))
@@ -87,9 +88,8 @@ def _rows(data: Examples, recommender: Recommender, split: str, numbers: Sequenc
     return [found[number] for number in numbers]
 
 
-def _codes(recommender: Recommender, h: tf.Tensor) -> list[int]:
-    """The codes selected for one user's h_RS (1, d), nearest first."""
-    selection = recommender.coco.prompts(h)
+def _codes(selection: Selection) -> list[int]:
+    """The codes selected for one user, nearest first."""
     there = selection.mask[0, selection.mask.shape[1] - selection.index.shape[1] :]
     return tf.boolean_mask(selection.index[0], there).numpy().tolist()
 

@@ -13,6 +13,7 @@ from trainer.attributes import Attributes
 from trainer.config import CocoConfig, ModelConfig
 from trainer.layers.features import Feature, FeatureTables
 from trainer.layers.flat import FlatWeights
+from trainer.layers.prompt_codebook import Selection
 from trainer.layers.tables import EmbeddingTable, normal, zeros
 from trainer.models import MODELS
 from trainer.models.backbone import Backbone
@@ -130,6 +131,10 @@ class Recommender:
         if self.coco is None or know is None:
             return h[:, -1]
         return self.coco.aligned(h, seen, know(self.coco.prompts(h[:, -1]), history))
+
+    def selection(self, history: tf.Tensor, vectors: tf.Tensor) -> Selection:
+        """The prompts that CoCo gives the users; history and vectors as of ``embed``."""
+        return self.coco.prompts(self.states(history, vectors)[0][:, -1])
 
     def candidates(self, vectors: tf.Tensor) -> tf.Tensor:
         """The part of items' vectors (…, width) that users' vectors are multiplied with: (…, d)."""

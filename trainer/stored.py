@@ -15,7 +15,8 @@ class Stored:
     """The vectors (m, D) of every example, in all splits.
 
     Attributes:
-      parts: m. width: D. statistics: of the training split's. made_by: the vectors' model_id and adapter_version.
+      parts: m. width: D. statistics: of the training split's. manifest: of the shards.
+      made_by: the vectors' model_id and adapter_version.
 
     Args:
       source: the folder of a source of knowledge (``coco.source``). examples: beside whose shards its own stand.
@@ -26,10 +27,10 @@ class Stored:
 
     def __init__(self, source: str, examples: Examples) -> None:
         folder = Path(source) / knowledge_shards.FOLDER
-        manifest = knowledge_shards.read_manifest(folder, examples.folder)
-        self.parts, self.width = manifest["parts"], manifest["width"]
-        self.made_by = {name: manifest[name] for name in ("model_id", "adapter_version")}
-        self.statistics = knowledge_shards.statistics(manifest)
+        self.manifest = knowledge_shards.read_manifest(folder, examples.folder)
+        self.parts, self.width = self.manifest["parts"], self.manifest["width"]
+        self.made_by = {name: self.manifest[name] for name in ("model_id", "adapter_version")}
+        self.statistics = knowledge_shards.statistics(self.manifest)
         self._examples, self._folder = str(examples.folder.resolve()), str(folder.resolve())
 
     def read(self, files: tf.Tensor, firsts: tf.Tensor, counts: tf.Tensor) -> Knowledge:

@@ -64,7 +64,7 @@ def _names(checkpoints: Path) -> list[str]:
 
 
 FREE_TO_CHANGE = (
-    "epochs", "patience", "cluster", "working_set", "metrics_port", "keep_checkpoints", "checkpoint_every",
+    "epochs", "rounds", "patience", "cluster", "working_set", "metrics_port", "keep_checkpoints", "checkpoint_every",
     "checkpoint_minutes", "validate_every", "hang_seconds", "grace_seconds", "llm",
 )  # fmt: skip
 """Settings a run may be resumed with other values of; every other one makes another model."""
@@ -76,6 +76,8 @@ def claim(out: Path, train: TrainConfig) -> None:
     if path.exists():
         old = json.loads(path.read_text())
         old = {"start_from": "", **old}  # of a folder from before there was one
+        if train.coco.refresh:
+            old["coco"]["source"] = train.coco.source  # another one in every round
         for field, value in json.loads(json.dumps(config)).items():
             if field not in FREE_TO_CHANGE and old.get(field) != value:
                 raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,7 @@ class Learner:
             ValueError: as `Reasoner.answer`, or shapes that do not fit.
         """
         began = time.monotonic()
-        self._check(question)
+        self._reasoner.check(question)
         self.counts["forward"] += 1
         digest = digest_of(question.prompts, question.mask, question.history)
         held = self._held.get(request.key)
@@ -117,7 +117,7 @@ class Learner:
         began = time.monotonic()
         if (known := self._known(request, upstream)) is not None:
             return known
-        self._check(question)
+        self._reasoner.check(question)
         self.counts["recomputed"] += 1
         version = request.version
         if version not in self._versions:
@@ -129,6 +129,20 @@ class Learner:
         self.counts["seconds"] += time.monotonic() - began
         return answer
 
+    def learn(self, step: int, question: Question, upstream: np.ndarray) -> None:
+        """Applies a gradient (B, m, d) of knowledge that was frozen when its loss was taken, once.
+
+        It is taken through the newest weights, without dropout: as that knowledge was made.
+
+        Raises:
+            ValueError: as `forward` and `backward`.
+        """
+        self._reasoner.check(question)
+        request, shape = Request(step, 0, 1, self.version), (*question.mask.shape, self._config.d)
+        answers = self._reasoner.answer(replace(question, seed=None), self._versions[self.version])
+        self._take(request, answers, self.version, shape, upstream, np.ones(len(upstream), bool))
+        self._answers.clear()
+
     def know(self, question: Question, weights: Mapping[str, Tensor] | None = None) -> np.ndarray:
         """The knowledge (B, m, d) with the newest adapter, or with ``weights``; nothing is learnt or remembered.
 
@@ -136,7 +150,7 @@ class Learner:
             ValueError: as `forward`, or ``weights`` of other sizes.
         """
         began = time.monotonic()
-        self._check(question)
+        self._reasoner.check(question)
         self.counts["known"] += 1
         if weights is None:
             weights = self._versions[self.version]
@@ -201,15 +215,6 @@ class Learner:
         self.counts["duplicates"] += 1
         return answer
 
-    def _check(self, question: Question) -> None:
-        rows, m = question.mask.shape
-        wanted = (rows, m, self._reasoner.width)
-        if question.prompts.shape != wanted or question.history.shape[:1] != (rows,):
-            raise ValueError(
-                f"prompts: must be of shape {wanted} with a mask of {(rows, m)} and a history of {rows} rows, "
-                f"received {question.prompts.shape} and {question.history.shape}"
-            )
-
     def _check_sizes(self, weights: Mapping[str, Tensor]) -> None:
         sizes = {name: tuple(value.shape) for name, value in self._weights.items()}
         there = {name: tuple(value.shape) for name, value in weights.items()}
@@ -218,7 +223,6 @@ class Learner:
             raise ValueError(f"checkpoint: was made with another llm.rank, d or layers: {odd[0]} differs")
 
     def _room(self, question: Question) -> np.ndarray:
-        """An array for the knowledge of every prompt."""
         return np.empty((*question.mask.shape, self._config.d), str(self._reasoner.wire).removeprefix("torch."))
 
     def _answer(self, request: Request, question: Question, digest: bytes) -> _Held:

@@ -96,6 +96,16 @@ class Reasoner(nn.Module):
         """LoRA's weights and the decoupling attention's, by name."""
         return {name: value for name, value in self.named_parameters() if value.requires_grad}
 
+    def check(self, question: Question) -> None:
+        """Raises ValueError where the shapes of a question do not fit."""
+        rows, m = question.mask.shape
+        wanted = (rows, m, self.width)
+        if question.prompts.shape != wanted or question.history.shape[:1] != (rows,):
+            raise ValueError(
+                f"prompts: must be of shape {wanted} with a mask of {(rows, m)} and a history of {rows} rows, "
+                f"received {question.prompts.shape} and {question.history.shape}"
+            )
+
     def forward(self, prompts: Tensor, mask: Tensor, tokens: Tensor, text_mask: Tensor) -> Tensor:
         """
         Args:

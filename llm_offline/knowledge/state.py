@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -38,9 +40,12 @@ class Checkpoints:
         """
         out = self._folder / f"ckpt-{step}"
         with folders.new_folder(out) as folder:
-            torch.save(learner.state(), folder / _FILE)
+            state = learner.state()
+            torch.save(state, folder / _FILE)
             named = {"kind": "llm", "step": step, "session": session, "asked": asked, "version": learner.version}
-            folders.write_manifest(folder, {**named, "files": [folders.describe(folder / _FILE, folder)]})
+            named |= {"model_id": state["model"], "adapter_version": _name(learner.version, state["weights"])}
+            files = [folders.describe(folder / _FILE, folder)]
+            folders.write_manifest(folder, {**named, **learner.about(), "files": files})
         if not asked:
             self._remove([other for other in self.steps() if other != step and not self._asked(other)])
         return out
@@ -70,6 +75,14 @@ class Checkpoints:
         folders.read_manifest(folder)
         return torch.load(folder / _FILE, map_location="cpu", weights_only=True)["weights"]
 
+    def about(self, step: int) -> dict[str, Any]:
+        """The manifest of ``ckpt-<step>``: among others model_id, adapter_version and what `Learner.about` tells.
+
+        Raises:
+            DataError: there is no such checkpoint, or it is not whole.
+        """
+        return folders.read_manifest(self._folder / f"ckpt-{step}")
+
     def steps(self) -> list[int]:
         """Of the checkpoints that are there, rising."""
         names = (path.name for path in self._folder.glob("ckpt-*"))
@@ -85,3 +98,11 @@ class Checkpoints:
     def _remove(self, steps: list[int]) -> None:
         for step in steps:
             shutil.rmtree(self._folder / f"ckpt-{step}", ignore_errors=True)
+
+
+def _name(version: int, weights: Mapping[str, torch.Tensor]) -> str:
+    """Of an adapter, by its content: how often it was updated, and a hash."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return f"{version}-{digest.hexdigest()[:12]}"

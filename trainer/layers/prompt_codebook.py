@@ -18,12 +18,14 @@ class Selection(NamedTuple):
       prompts: (B, m, D), zeros at padding. mask: (B, m) bool, False at padding.
       quantization: (B,) L_Q of each user.
       index: (B, selected) codes that stand behind the shared prompts; those that ``mask`` drops among them.
+      weights: (B, selected), what each of them is multiplied with.
     """
 
     prompts: tf.Tensor
     mask: tf.Tensor
     quantization: tf.Tensor
     index: tf.Tensor
+    weights: tf.Tensor
 
 
 class PromptCodebook(tf_keras.layers.Layer):
@@ -77,12 +79,17 @@ class PromptCodebook(tf_keras.layers.Layer):
         else:
             index, there = selected.index, selected.mask[:, config.shared :]
         chosen = tf.gather(self.codes, index)  # (B, selected, D)
-        prompts = chosen * self._gate(cosines, index)[..., None]
+        weights = self._gate(cosines, index)
+        prompts = chosen * weights[..., None]
         users = tf.shape(h)[0]
         shared = tf.tile(self.shared[None], (users, 1, 1))
         prompts = tf.concat([shared, prompts * tf.cast(there, h.dtype)[..., None]], axis=1)
         mask = tf.concat([tf.ones((users, config.shared), tf.bool), there], axis=1)
-        return Selection(prompts, mask, self._quantization(e, chosen, there), index)
+        return Selection(prompts, mask, self._quantization(e, chosen, there), index, weights)
+
+    def book(self) -> tuple[np.ndarray, np.ndarray]:
+        """The codes (K, D) and the shared prompts (S, D) as they are."""
+        return self.codes.numpy(), self.shared.numpy()
 
     def orthogonality(self) -> tf.Tensor:
         """L_ortho over pairs i < j of codes: the mean of squared cosines, or (Eq. 6 as printed) the sum of cosines."""
@@ -123,8 +130,12 @@ class FixedPrompts(tf_keras.layers.Layer):
         """As ``PromptCodebook.call``; nothing is selected and nothing quantized."""
         users, m = tf.shape(h)[0], len(self._prompts)
         prompts = tf.tile(tf.constant(self._prompts, h.dtype)[None], (users, 1, 1))
-        nothing = tf.zeros((users,), h.dtype)
-        return Selection(prompts, tf.ones((users, m), tf.bool), nothing, tf.zeros((users, 0), tf.int32))
+        nothing, none = tf.zeros((users,), h.dtype), tf.zeros((users, 0), h.dtype)
+        return Selection(prompts, tf.ones((users, m), tf.bool), nothing, tf.cast(none, tf.int32), none)
+
+    def book(self) -> tuple[np.ndarray, np.ndarray]:
+        """As ``PromptCodebook.book``: all prompts are shared."""
+        return np.zeros((0, self._prompts.shape[1]), np.float32), self._prompts
 
     def orthogonality(self) -> tf.Tensor:
         """There is no codebook: 0."""

@@ -56,7 +56,7 @@ class CoCo(tf_keras.Model):
         self, backbone: Backbone, config: CocoConfig, seed: int = 0, statistics: Statistics | None = None
     ) -> None:
         super().__init__(name="coco")
-        for name in ("knowledge_width",) if config.source else ("width", "knowledge_width"):
+        for name in ("width", "knowledge_width") if config.prompted else ("knowledge_width",):
             at_least(f"coco.{name}", getattr(config, name), 1)
         self.backbone, self.config = backbone, config
         initial, shared = _initial(config, seed)
@@ -69,7 +69,7 @@ class CoCo(tf_keras.Model):
             )
         d, residual, width = backbone.config.d, config.residual, config.knowledge_width
         self.adapter: LinearAdapter | HybridExperts | None = None
-        if config.source and config.adapter != "none":
+        if not config.prompted and config.adapter != "none":
             self.adapter, width = _adapter(d, config, statistics), d
             self.adapter.build(config.knowledge_width)
         if isinstance(self.adapter, HybridExperts):
@@ -118,9 +118,9 @@ def _adapter(d: int, config: CocoConfig, statistics: Statistics | None) -> Linea
 def _initial(config: CocoConfig, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
     """The codes (K, D) at first, and the shared prompts (S, D) where ``config.prompts`` holds them.
 
-    Stored knowledge has no prompts.
+    Knowledge that is not of prompts has none.
     """
-    if config.source:
+    if not config.prompted:
         return np.zeros((0, 1), np.float32), None
     if not config.prompts:
         drawn = np.random.default_rng(seed).normal(size=(config.codes, config.width))
