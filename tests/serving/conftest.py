@@ -9,14 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.example import example_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from serving import index_build
+from serving.config import IndexConfig
 
 ITEMS = ["a", "b", "c", "d", "e"]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -246,9 +251,8 @@ def _start(*flags: str) -> ServerProcess:
     return ServerProcess(process, fields["grpc"], fields["rest"])
 
 
-@pytest.fixture
-def start_server() -> Iterator[Callable[..., ServerProcess]]:
-    """Starts server processes with the flags given; those still running at the end are killed."""
+@contextmanager
+def _starting() -> Iterator[Callable[..., ServerProcess]]:
     started: list[ServerProcess] = []
 
     def start(*flags: str) -> ServerProcess:
@@ -259,6 +263,20 @@ def start_server() -> Iterator[Callable[..., ServerProcess]]:
     for server in started:
         server.process.kill()
         server.process.wait(timeout=60)
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., ServerProcess]]:
+    """Starts server processes with the flags given; those still running at the end are killed."""
+    with _starting() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_once() -> Iterator[Callable[..., ServerProcess]]:
+    """As `start_server`, for all tests of a file."""
+    with _starting() as start:
+        yield start
 
 
 @pytest.fixture(scope="session")
@@ -278,3 +296,64 @@ def server(exported: Path, scorer: Path) -> Iterator[ServerProcess]:
     )
     yield running
     running.stop()
+
+
+def _write_index(folder: Path, vectors: np.ndarray) -> None:
+    names = [f"i{number}" for number in range(len(vectors))]
+    index_build.write(folder, names, vectors, vectors[:2].copy(), IndexConfig())
+
+
+@pytest.fixture(scope="session")
+def write_index() -> Callable[[Path, np.ndarray], None]:
+    """Writes the exact index of items "i0", "i1", … with these vectors (N, d)."""
+    return _write_index
+
+
+class Towers(tf.Module):
+    """Items "i0", "i1", … with vectors (N, d); a user's vector is the sum of the history's and a bias."""
+
+    def __init__(self, vectors: np.ndarray):
+        super().__init__()
+        names = tf.constant([f"i{number}" for number in range(len(vectors))])
+        numbers = tf.range(1, len(vectors) + 1, dtype=tf.int64)
+        self.numbers = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(names, numbers), 0)
+        self.vectors = tf.Variable(np.pad(vectors, ((1, 0), (0, 0))), trainable=False)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.string, name="history")])
+    def embed_user(self, history: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"embedding": tf.reduce_sum(tf.gather(self.vectors, self.numbers.lookup(history)), axis=1) + 0.1}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, None), tf.string, name="history"),
+            tf.TensorSpec((None, None), tf.string, name="candidates"),
+        ]
+    )
+    def score(self, history: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
+        items = tf.gather(self.vectors, self.numbers.lookup(candidates))
+        return {"scores": tf.einsum("bd,bcd->bc", self.embed_user(history)["embedding"], items)}
+
+
+TOWERS = 30
+
+
+def _tower_vectors(version: int) -> np.ndarray:
+    return np.random.default_rng(version).normal(size=(TOWERS, 4)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def tower_vectors() -> Callable[[int], np.ndarray]:
+    """The items' vectors (30, 4) of a version of `towers`."""
+    return _tower_vectors
+
+
+@pytest.fixture(scope="session")
+def towers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the versions 1 and 2 of a two-tower model and their indexes, not to be written to."""
+    root = tmp_path_factory.mktemp("towers")
+    for version in (1, 2):
+        folder, module = root / str(version), Towers(_tower_vectors(version))
+        tf.saved_model.save(module, str(folder), signatures={"embed_user": module.embed_user, "score": module.score})
+        _write_index(folder / "assets.extra" / "index", _tower_vectors(version))
+        (folder / "assets.extra" / "manifest.json").write_text('{"index": {"kind": "exact"}}')
+    return root
