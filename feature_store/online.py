@@ -8,6 +8,7 @@ version 3.
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
 import struct
@@ -24,8 +25,8 @@ import yaml
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from feature_store.errors import DataError, StoreTimeout, StoreUnavailable
-from feature_store.schema import EVENT_TIME, FeatureView, Schema
-from feature_store.wire import decode_value, encode_value
+from feature_store.schema import EVENT_TIME, FeatureView, Field, Schema
+from feature_store.wire import decode_value, encode_column
 
 _STRING = 2  # ValueType.STRING
 _SQLITE_KEYS = 10_000  # keys in one SELECT; SQLite allows 32,766 parameters
@@ -45,11 +46,7 @@ class OnlineStore(ABC):
         described = self._schema.view(view)
         if not described.features:
             return
-        values = [
-            [encode_value(field, field.empty() if value is None else value) for value in column]
-            for field in described.features
-            for column in [rows[field.name].to_pylist()]
-        ]
+        values = [encode_column(field, _filled(field, rows[field.name])) for field in described.features]
         keys = [_entity_key(described.key, key) for key in rows[described.key].to_pylist()]
         times = rows[EVENT_TIME].cast(pa.int64()).to_pylist()
         self._write(described, keys, list(zip(*values, strict=True)), times)
@@ -146,8 +143,8 @@ class SqliteOnlineStore(OnlineStore):
         view: FeatureView, keys: list[bytes], rows: list[tuple[bytes, ...]], times: list[int]
     ) -> Iterator[tuple[Any, ...]]:
         for key, row, time in zip(keys, rows, times, strict=True):
-            # Feast stores a time as the naive UTC time read as local time, in whole seconds.
-            seconds = int(datetime.fromtimestamp(time // 1_000_000, UTC).replace(tzinfo=None).timestamp())
+            quarter, rest = divmod(time // 1_000_000, 900)  # where clocks change, they do on a quarter of an hour
+            seconds = _local(quarter * 900) + rest
             for field, value in zip(view.features, row, strict=True):
                 text = None if field.is_list else str(decode_value(field, value))
                 yield key, field.name, value, text, seconds, seconds
@@ -253,11 +250,25 @@ def open_online_store(repository: Path, schema: Schema, timeout: float | None = 
     )
 
 
+def _filled(field: Field, column: pa.Array) -> pa.Array:
+    """The column with the field's default where there is nothing."""
+    if not column.null_count:
+        return column
+    values = [field.empty() if value is None else value for value in column.to_pylist()]
+    return pa.array(values, field.arrow_type)
+
+
 def _entity_key(name: str, value: str) -> bytes:
     """Feast's key of a row with one string key (``serialize_entity_key``, version 3)."""
     name_bytes, value_bytes = name.encode(), value.encode()
     parts = [struct.pack("<III", 1, _STRING, len(name_bytes)), name_bytes]
     return b"".join([*parts, struct.pack("<II", _STRING, len(value_bytes)), value_bytes])
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _local(seconds: int) -> int:
+    """A time as Feast's SQLite store has it: the naive UTC time read as local time."""
+    return int(datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).timestamp())
 
 
 def _timestamp(microseconds: int) -> Timestamp:
