@@ -15,6 +15,7 @@ setup(
         "accelerate",  # transformers needs it to read a GGUF file
         "apache-beam==2.77.0",
         "duckdb==2.0.0",
+        "faiss-cpu==1.15.1",
         "feast[duckdb]==0.67.0",
         "gguf==0.19.0",
         "grpcio",

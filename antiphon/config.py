@@ -24,7 +24,7 @@ from beam_jobs.options import BeamConfig
 from feature_store.checks import require
 from feature_store.config import DataConfig, ExampleConfig, FeatureConfig
 from llm_offline.config import EmbedConfig, LlmConfig, PromptConfig, SourceConfig
-from serving.config import ServeConfig
+from serving.config import IndexConfig, ServeConfig
 from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -61,6 +61,7 @@ class Config:
     sources: dict[str, SourceConfig] = field(default_factory=dict)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
 
     def __post_init__(self) -> None:

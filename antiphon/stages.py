@@ -40,7 +40,7 @@ def plan(config: Config) -> list[Stage]:
     evaluated = tuple(f"evaluation/{name}" for name in ("popularity", *config.variants))
     stages += [
         Stage("evaluate", ("evaluate",), ("examples", *trained), config.evaluate, evaluated, work.evaluate),
-        Stage("export", ("export",), ("examples", *trained, "evaluate"), config.export,
+        Stage("export", ("export",), ("examples", *trained, "evaluate"), [config.export, config.index],
               ("export/chosen.json",), work.export),
         Stage("recommend", ("recommend", "--save"), ("ingest", "features", "export"), None,
               ("recommendations.json",), work.recommend),

@@ -157,12 +157,17 @@ def comparison_file(config: Config, variant: str) -> Path:
 
 def export(config: Config) -> dict[str, Any]:
     """The variant with the best NDCG@10 on validation; the test split never selects."""
+    from serving import index_build
     from trainer import export
+
+    def index(folder: Path, scoring: export.Scoring) -> dict[str, Any]:
+        return index_build.write(folder, scoring.ids, scoring.items, scoring.users, config.index)
 
     scores = {variant: _validation_score(config, variant) for variant in config.variants}
     variant = max(scores, key=scores.__getitem__)
     model, out = config.folder / "models" / variant, config.folder / "export" / variant
-    summary = export.run(config.folder / "examples", model, out, config.export)
+    indexer = index if config.index.kind != "none" else None
+    summary = export.run(config.folder / "examples", model, out, config.export, indexer)
     chosen = {"variant": variant, "valid_ndcg@10": scores, **summary}
     records.write_text(config.folder / "export" / "chosen.json", records.to_json(chosen))
     return chosen

@@ -1,10 +1,11 @@
-"""Latency of the embedded server over gRPC and REST, beside calling the same SavedModel in process.
+"""Latency of the embedded server over gRPC and REST, with and without batching, beside the same SavedModel in process.
 
 The requests are those of the model's own warmup file: one real history each. Every client is a process of
 its own that asks its next question when the last is answered, so that no client waits for another's
 interpreter; clients, server and model share the machine's cores. In process, one thread or as many as there
 are clients call the function that `tf.saved_model.load` gives back, histories to arrays included, as a
-program without a server would. The settings are measured in turn, `--rounds` times; a figure is over all
+program without a server would. Two servers run, the second with `--enable_batching`: at most 32 rows a batch,
+which waits at most a millisecond. The settings are measured in turn, `--rounds` times; a figure is over all
 rounds. Prints one JSON object on its last line.
 """
 
@@ -35,6 +36,12 @@ from serving.client import Client
 MODEL = "model"
 WARM = 20  # requests of each client before the clock runs
 READY_SECONDS = 300.0
+THREADS = 64  # of a server, for each of gRPC and REST: a request that waits for its batch holds one
+BATCHING = """max_batch_size { value: 32 }
+batch_timeout_micros { value: 1000 }
+max_enqueued_batches { value: 100 }
+pad_variable_length_inputs: true
+"""
 
 Ask = Callable[[list[str]], object]
 
@@ -49,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--requests", type=int, default=2000, help="requests of each setting in each round")
     parser.add_argument("--rounds", type=int, default=3, help="how often each setting is measured")
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8], help="clients at once")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32], help="clients at once")
     options = parser.parse_args(argv)
     if min(options.requests, options.rounds, *options.clients) < 1:
         parser.error("--requests, --rounds and --clients must be at least 1")
@@ -93,21 +100,17 @@ def measure(
     """Latency in milliseconds and requests a second of each way, by the number of clients."""
     in_process = _in_process(model)
     figures: dict[tuple[str, int], list[tuple[np.ndarray, float]]] = {}
-    with serve(model) as addresses, tqdm(total=rounds * len(clients) * 3, desc="settings") as bar:
-        for _ in range(rounds):
-            for count in clients:
+    with serve(model) as plain, serve(model, batching=True) as batched:
+        servers = {"grpc": plain, "rest": plain, "grpc_batched": batched, "rest_batched": batched}
+        with tqdm(total=rounds * len(clients) * (1 + len(servers)), desc="settings") as bar:
+            for count in clients * rounds:
                 each = -(-requests // count)
-                taken = {
-                    "in_process": lambda count=count, each=each: _threads(in_process, histories, count, each),
-                    "grpc": lambda count=count, each=each: _processes(
-                        addresses["grpc"], False, histories, count, each
-                    ),
-                    "rest": lambda count=count, each=each: _processes(
-                        addresses["rest"], True, histories, count, each
-                    ),
-                }
-                for way, run in taken.items():
-                    figures.setdefault((way, count), []).append(run())
+                figures.setdefault(("in_process", count), []).append(_threads(in_process, histories, count, each))
+                bar.update()
+                for way, addresses in servers.items():
+                    api = way.partition("_")[0]
+                    run = _processes(addresses[api], api == "rest", histories, count, each)
+                    figures.setdefault((way, count), []).append(run)
                     bar.update()
     latency: dict[str, dict[str, dict[str, float]]] = {}
     for (way, count), runs in figures.items():
@@ -238,10 +241,15 @@ def _client_seconds(
 
 
 @contextmanager
-def serve(model: Path) -> Iterator[dict[str, str]]:
+def serve(model: Path, batching: bool = False) -> Iterator[dict[str, str]]:
     """A server process with this one version; yields its addresses, "grpc" and "rest"."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "1").symlink_to(model.resolve())
+        more = []
+        if batching:
+            parameters = Path(folder) / "batching.config"
+            parameters.write_text(BATCHING)
+            more = ["--enable_batching", f"--batching_parameters_file={parameters}"]
         command = [
             *(
                 sys.executable,
@@ -252,6 +260,7 @@ def serve(model: Path) -> Iterator[dict[str, str]]:
                 f"--model_name={MODEL}",
             ),
             *(f"--model_base_path={folder}", "--file_system_poll_wait_seconds=0"),
+            *(f"--grpc_max_threads={THREADS}", f"--rest_api_num_threads={THREADS}", *more),
         ]
         paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The error every reader and writer of this room raises."""
+"""The errors that readers and writers of this room raise."""
 
 from __future__ import annotations
 
@@ -11,3 +11,11 @@ class DataError(ValueError):
         where = ", ".join(part for part in (self.file, field and f"field {field!r}") if part)
         got = "" if value is None else f" (got {value!r})"
         super().__init__(f"{where}: {rule}{got}" if where else f"{rule}{got}")
+
+
+class StoreUnavailable(Exception):
+    """The online store cannot be reached, or cannot answer."""
+
+
+class StoreTimeout(StoreUnavailable):
+    """The online store did not answer in time."""

@@ -8,11 +8,13 @@ version 3.
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,9 @@ import pyarrow as pa
 import yaml
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from feature_store.errors import DataError
-from feature_store.schema import EVENT_TIME, FeatureView, Schema
-from feature_store.wire import decode_value, encode_value
+from feature_store.errors import DataError, StoreTimeout, StoreUnavailable
+from feature_store.schema import EVENT_TIME, FeatureView, Field, Schema
+from feature_store.wire import decode_value, encode_column
 
 _STRING = 2  # ValueType.STRING
 _SQLITE_KEYS = 10_000  # keys in one SELECT; SQLite allows 32,766 parameters
@@ -44,21 +46,24 @@ class OnlineStore(ABC):
         described = self._schema.view(view)
         if not described.features:
             return
-        values = [
-            [encode_value(field, field.empty() if value is None else value) for value in column]
-            for field in described.features
-            for column in [rows[field.name].to_pylist()]
-        ]
+        values = [encode_column(field, _filled(field, rows[field.name])) for field in described.features]
         keys = [_entity_key(described.key, key) for key in rows[described.key].to_pylist()]
         times = rows[EVENT_TIME].cast(pa.int64()).to_pylist()
         self._write(described, keys, list(zip(*values, strict=True)), times)
 
     def read(self, view: str, keys: Sequence[str]) -> list[dict[str, Any]]:
-        """The features of each key, in the keys' order; an unknown key reads as the schema's defaults."""
+        """The features of each key, in the keys' order; an unknown key reads as the schema's defaults.
+
+        All keys are one question to the store, however many (of SQLite's, 10,000 at a time).
+
+        Raises:
+            StoreUnavailable: the store cannot be reached or cannot answer; `StoreTimeout` where its time was over.
+        """
         described = self._schema.view(view)
         if not described.features:
             return [{} for _ in keys]
-        found = self._read(described, [_entity_key(described.key, key) for key in keys])
+        with self._reaching():
+            found = list(self._read(described, [_entity_key(described.key, key) for key in keys]))
         return [
             {
                 field.name: decode_value(field, value)
@@ -66,6 +71,10 @@ class OnlineStore(ABC):
             }
             for row in found
         ]
+
+    def defaults(self, view: str) -> dict[str, Any]:
+        """What an unknown key reads as."""
+        return self._schema.view(view).defaults()
 
     def __enter__(self) -> OnlineStore:
         return self
@@ -75,6 +84,10 @@ class OnlineStore(ABC):
 
     @abstractmethod
     def close(self) -> None: ...
+
+    @abstractmethod
+    def _reaching(self) -> AbstractContextManager[None]:
+        """Raises the backend's own errors as `StoreUnavailable`."""
 
     @abstractmethod
     def _write(
@@ -88,16 +101,28 @@ class OnlineStore(ABC):
 
 
 class SqliteOnlineStore(OnlineStore):
-    """A SQLite file whose tables ``definitions.apply`` has made."""
+    """A SQLite file whose tables ``definitions.apply`` has made.
 
-    def __init__(self, schema: Schema, project: str, path: Path) -> None:
+    Args:
+        timeout: seconds to wait for another's write to end; None: a minute.
+    """
+
+    def __init__(self, schema: Schema, project: str, path: Path, timeout: float | None = None) -> None:
         super().__init__(schema, project)
         if not path.is_file():
             raise DataError("there is no online store; apply the Feast repository first", file=path)
-        self._connection = sqlite3.connect(path, check_same_thread=False, timeout=60)
+        self._connection = sqlite3.connect(path, check_same_thread=False, timeout=timeout or 60)
 
     def close(self) -> None:
         self._connection.close()
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            busy = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            raise (StoreTimeout if busy else StoreUnavailable)(str(error)) from error
 
     def _write(
         self, view: FeatureView, keys: list[bytes], rows: list[tuple[bytes, ...]], times: list[int]
@@ -118,8 +143,8 @@ class SqliteOnlineStore(OnlineStore):
         view: FeatureView, keys: list[bytes], rows: list[tuple[bytes, ...]], times: list[int]
     ) -> Iterator[tuple[Any, ...]]:
         for key, row, time in zip(keys, rows, times, strict=True):
-            # Feast stores a time as the naive UTC time read as local time, in whole seconds.
-            seconds = int(datetime.fromtimestamp(time // 1_000_000, UTC).replace(tzinfo=None).timestamp())
+            quarter, rest = divmod(time // 1_000_000, 900)  # where clocks change, they do on a quarter of an hour
+            seconds = _local(quarter * 900) + rest
             for field, value in zip(view.features, row, strict=True):
                 text = None if field.is_list else str(decode_value(field, value))
                 yield key, field.name, value, text, seconds, seconds
@@ -137,21 +162,41 @@ class SqliteOnlineStore(OnlineStore):
 
 
 class RedisOnlineStore(OnlineStore):
-    """A Redis server; ``connection`` is Feast's connection string, "host:port[,option=value...]"."""
+    """A Redis server.
 
-    def __init__(self, schema: Schema, project: str, connection: str) -> None:
+    Args:
+        connection: Feast's connection string, "host:port[,option=value...]".
+        timeout: seconds each answer of the server may take, and connecting to it; then nothing is tried again. None:
+            no limit, and what redis-py tries again by itself.
+    """
+
+    def __init__(self, schema: Schema, project: str, connection: str, timeout: float | None = None) -> None:
         super().__init__(schema, project)
         from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
 
         address, *options = connection.split(",")
         host, _, port = address.partition(":")
-        settings = dict(option.split("=", 1) for option in options)
-        self._client = Redis(
-            host=host, port=int(port or 6379), **{k: _option(v) for k, v in settings.items()}
-        )
+        settings = {name: _option(text) for name, text in (option.split("=", 1) for option in options)}
+        if timeout is not None:
+            once = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
+            settings = {**once, **settings}
+        self._client = Redis(host=host, port=int(port or 6379), **settings)
 
     def close(self) -> None:
         self._client.close()
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        from redis.exceptions import RedisError, TimeoutError
+
+        try:
+            yield
+        except TimeoutError as error:
+            raise StoreTimeout(str(error)) from error
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(str(error)) from error
 
     def _write(
         self, view: FeatureView, keys: list[bytes], rows: list[tuple[bytes, ...]], times: list[int]
@@ -182,8 +227,11 @@ class RedisOnlineStore(OnlineStore):
         return [struct.pack("<I", mmh3.hash(name, signed=False)) for name in names]
 
 
-def open_online_store(repository: Path, schema: Schema) -> OnlineStore:
+def open_online_store(repository: Path, schema: Schema, timeout: float | None = None) -> OnlineStore:
     """The online store of a Feast repository (its ``feature_store.yaml`` says which).
+
+    Args:
+        timeout: see the stores.
 
     Raises:
         DataError: no repository, no store, or a kind other than sqlite and redis.
@@ -194,12 +242,20 @@ def open_online_store(repository: Path, schema: Schema) -> OnlineStore:
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     store = config["online_store"]
     if store["type"] == "sqlite":
-        return SqliteOnlineStore(schema, config["project"], Path(repository) / store["path"])
+        return SqliteOnlineStore(schema, config["project"], Path(repository) / store["path"], timeout)
     if store["type"] == "redis":
-        return RedisOnlineStore(schema, config["project"], store["connection_string"])
+        return RedisOnlineStore(schema, config["project"], store["connection_string"], timeout)
     raise DataError(
         "an online store is sqlite or redis", file=path, field="online_store.type", value=store["type"]
     )
+
+
+def _filled(field: Field, column: pa.Array) -> pa.Array:
+    """The column with the field's default where there is nothing."""
+    if not column.null_count:
+        return column
+    values = [field.empty() if value is None else value for value in column.to_pylist()]
+    return pa.array(values, field.arrow_type)
 
 
 def _entity_key(name: str, value: str) -> bytes:
@@ -207,6 +263,12 @@ def _entity_key(name: str, value: str) -> bytes:
     name_bytes, value_bytes = name.encode(), value.encode()
     parts = [struct.pack("<III", 1, _STRING, len(name_bytes)), name_bytes]
     return b"".join([*parts, struct.pack("<II", _STRING, len(value_bytes)), value_bytes])
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _local(seconds: int) -> int:
+    """A time as Feast's SQLite store has it: the naive UTC time read as local time."""
+    return int(datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).timestamp())
 
 
 def _timestamp(microseconds: int) -> Timestamp:

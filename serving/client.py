@@ -6,6 +6,7 @@ Importing it does not import TensorFlow (which would take seconds): the messages
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -72,6 +73,16 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def rest(self) -> bool:
+        """Whether it asks over REST."""
+        return self._server[1]
+
+    @property
+    def timeout(self) -> float:
+        """Seconds a call may take unless it is told otherwise."""
+        return self._timeout
+
     def close(self) -> None:
         """Gives its connections back; calls after this are a ValueError."""
         if self._open is not None:
@@ -84,6 +95,7 @@ class Client:
         signature: str = "",
         outputs: Sequence[str] = (),
         *,
+        version: int | None = None,
         timeout: float | None = None,
     ) -> Answer:
         """Runs a signature.
@@ -92,14 +104,42 @@ class Client:
             inputs: input → array, or nested lists of strings, bytes, bools, ints (sent as int64) or floats (float32).
             signature: "" runs the default one.
             outputs: the outputs wanted; none means all. Over gRPC the server computes no others.
+            version: asked in place of the client's own version or label.
 
         Returns:
             The outputs and the version that answered. Over REST numbers are int64 or float32, a signature's only output
             is called "outputs" where `outputs` does not name it, and the version is the one asked for.
         """
         arrays = {name: wire_arrays.from_values(name, values) for name, values in inputs.items()}
-        call = Call(self._target, signature, arrays, tuple(outputs))
-        return self._call(lambda transport, left: transport.predict(call, left), timeout)
+        call = Call(self._at(version), signature, arrays, tuple(outputs))
+        return self._call(call.target, lambda transport, left: transport.predict(call, left), timeout)
+
+    def retrieve(
+        self,
+        users: np.ndarray,
+        k: int,
+        seen: Sequence[Sequence[str]] | None = None,
+        *,
+        version: int | None = None,
+        timeout: float | None = None,
+    ) -> Answer:
+        """The best `k` items for each user's vector by the version's retrieval index, over gRPC.
+
+        The embedded server alone answers this; TF Serving fails it as UNIMPLEMENTED.
+
+        Args:
+            users: (B, d) float32, as `embed_user` gives them.
+            seen: for each user, items to leave out.
+            version: asked in place of the client's own version or label.
+
+        Returns:
+            `items` (B, k) and `scores` (B, k), "" and the lowest float where fewer are left, and the version.
+        """
+        inputs = {"embedding": np.asarray(users, np.float32), "k": np.array(k, np.int64)}
+        if seen is not None:
+            inputs["seen"] = wire_arrays.from_values("seen", _rows(seen))
+        call = Call(self._at(version), "", inputs, ("items", "scores"))
+        return self._call(call.target, lambda transport, left: transport.retrieve(call, left), timeout)
 
     def recommend(
         self,
@@ -172,15 +212,18 @@ class Client:
 
         As TF Serving answers it, a label is not looked at.
         """
-        return self._call(lambda transport, left: transport.status(self._target, left), timeout)
+        return self._call(self._target, lambda transport, left: transport.status(self._target, left), timeout)
 
-    def _call(self, attempt: Callable[[Transport, float], T], timeout: float | None) -> T:
+    def _at(self, version: int | None) -> Target:
+        return self._target if version is None else replace(self._target, version=version, label=None)
+
+    def _call(self, target: Target, attempt: Callable[[Transport, float], T], timeout: float | None) -> T:
         transport = self._open
         if transport is None:
             raise ValueError(f"the client of {self._target} is closed")
 
         def failed(error: StatusError, attempts: int) -> Exception:
-            return errors.failure(self._target, error, attempts)
+            return errors.failure(target, error, attempts)
 
         seconds = self._timeout if timeout is None else _positive(timeout)
         return self._retry.run(lambda left: attempt(transport, left), seconds, failed)

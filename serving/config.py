@@ -4,6 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from feature_store.checks import at_least, one_of, require
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """The retrieval index that an exported version brings."""
+
+    kind: str = "auto"  # auto | exact | ivf | none
+    exact_up_to: int = 100_000  # auto: with more items than this, ivf
+    lists: int = 0  # ivf: lists the items are cut into; 0: twice the root of their number
+    recall: float = 0.99  # ivf: so many lists are searched that this share of the exact top 50 is found
+
+    def __post_init__(self) -> None:
+        one_of("kind", self.kind, ("auto", "exact", "ivf", "none"))
+        at_least("exact_up_to", self.exact_up_to, 0)
+        at_least("lists", self.lists, 0)
+        require(0 < self.recall <= 1, "recall", "must be above 0 and at most 1", self.recall)
+
 
 @dataclass(frozen=True)
 class ServeConfig:
@@ -34,6 +52,7 @@ class ServeConfig:
     enable_model_warmup: bool = True
     num_request_iterations_for_warmup: int = 0  # how often each warmup request is replayed; 0: once
     enable_signature_method_name_check: bool = False
+    enable_retrieval: bool = True  # load a version's index with it, and answer Retrieve
     # Batching
     enable_batching: bool = False
     batching_parameters_file: str = ""  # a BatchingParameters

@@ -59,6 +59,7 @@ _SETTINGS = {
         _flag,
         "refuse a signature of another method",
     ),
+    "enable_retrieval": ("enable_retrieval", _flag, "load each version's retrieval index, and answer Retrieve"),
     "enable_batching": ("enable_batching", _flag, "put requests together into batches"),
     "batching_parameters_file": ("batching_parameters_file", str, "BatchingParameters in text form"),
     "enable_per_model_batching_parameters": (

@@ -20,11 +20,12 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import model_config
+from serving import model_config, retrieval
 from serving.inference import Inference
 from serving.metrics import Metrics
 from serving.registry import ModelRegistry
 from serving.status import StatusError, invalid_argument
+from serving.wire import RETRIEVAL
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +131,31 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         def counted() -> Any:
             with self._metrics.observe(self._registry.served(request.model_spec.name), api, "GRPC"):
                 return function(request, _time_left(context))
+
+        return _answer(context, counted)
+
+
+class RetrievalService:
+    """`Retrieve` of `serving.retrieval`: no call of TF Serving's, on a service of its own."""
+
+    def __init__(self, registry: ModelRegistry, metrics: Metrics):
+        self._registry = registry
+        self._metrics = metrics
+
+    def add_to(self, server: grpc.Server) -> None:
+        handler = grpc.unary_unary_rpc_method_handler(
+            self._retrieve, predict_pb2.PredictRequest.FromString, predict_pb2.PredictResponse.SerializeToString
+        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(RETRIEVAL, {"Retrieve": handler}),))
+
+    def _retrieve(
+        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
+    ) -> predict_pb2.PredictResponse:
+        def counted() -> predict_pb2.PredictResponse:
+            with self._metrics.observe(self._registry.served(request.model_spec.name), "Retrieve", "GRPC"):
+                _time_left(context)
+                with self._registry.acquire(request.model_spec) as (version, model):
+                    return retrieval.retrieve(model, version, request)
 
         return _answer(context, counted)
 

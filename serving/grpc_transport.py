@@ -33,24 +33,35 @@ class Grpc:
             self._channel = grpc.insecure_channel(address, options=_CHANNEL)
         else:
             self._channel = grpc.secure_channel(address, tls.credentials(), options=_CHANNEL)
-        self._predict = self._channel.unary_unary(
-            "/tensorflow.serving.PredictionService/Predict",
-            request_serializer=wire.PredictRequest.SerializeToString,
-            response_deserializer=wire.PredictResponse.FromString,
-        )
+        self._predict = self._predicting("/tensorflow.serving.PredictionService/Predict")
+        self._retrieve = self._predicting(f"/{wire.RETRIEVAL}/Retrieve")
         self._status = self._channel.unary_unary(
             "/tensorflow.serving.ModelService/GetModelStatus",
             request_serializer=wire.GetModelStatusRequest.SerializeToString,
             response_deserializer=wire.GetModelStatusResponse.FromString,
         )
 
+    def _predicting(self, method: str) -> grpc.UnaryUnaryMultiCallable:
+        return self._channel.unary_unary(
+            method,
+            request_serializer=wire.PredictRequest.SerializeToString,
+            response_deserializer=wire.PredictResponse.FromString,
+        )
+
     def predict(self, call: Call, timeout: float) -> Answer:
+        return self._ask(self._predict, call, timeout)
+
+    def retrieve(self, call: Call, timeout: float) -> Answer:
+        return self._ask(self._retrieve, call, timeout)
+
+    @staticmethod
+    def _ask(method: grpc.UnaryUnaryMultiCallable, call: Call, timeout: float) -> Answer:
         request = wire.PredictRequest(output_filter=call.outputs)
         _fill(request.model_spec, call.target)
         request.model_spec.signature_name = call.signature
         for name, array in call.inputs.items():
             wire_arrays.fill(request.inputs[name], array)
-        response = _call(self._predict, request, timeout)
+        response = _call(method, request, timeout)
         outputs = {
             name: wire_arrays.from_tensor(name, response.outputs[name]) for name in wanted(call, response.outputs)
         }

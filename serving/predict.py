@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving import status, tensors
 from serving.batching_session import BatchingSession
+from serving.index import ItemIndex
 from serving.runtime import Runtime
 from serving.session import GraphSession
 
@@ -27,6 +28,7 @@ class SavedModel:
         folder: where it was loaded from.
         runtime: how it is run.
         signatures: name → `SignatureDef`.
+        index: for retrieval, where the version has one; see `serving.retrieval`.
 
     Raises:
         StatusError: the folder does not hold a SavedModel with the runtime's tags that TensorFlow can restore, or its
@@ -38,6 +40,7 @@ class SavedModel:
         self.runtime = runtime or Runtime()
         self._session = GraphSession(self.folder, self.runtime.tags, self.runtime.session)
         self.signatures = self._session.signatures
+        self.index: ItemIndex | None = None
         self._batching: BatchingSession | None = None
         if self.runtime.batching is not None:
             try:
@@ -51,6 +54,7 @@ class SavedModel:
         if self._batching is not None:
             self._batching.close()
         self._session.close()
+        self.index = None
 
     def run(
         self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout: float | None = None
@@ -86,7 +90,7 @@ class SavedModel:
     ) -> dict[str, np.ndarray]:
         """`predict` on tensors as they come over gRPC."""
         return self.predict(
-            name, {alias: self._parsed(alias, proto) for alias, proto in inputs.items()}, output_filter, timeout
+            name, {alias: self.parsed(alias, proto) for alias, proto in inputs.items()}, output_filter, timeout
         )
 
     def predict(
@@ -111,7 +115,7 @@ class SavedModel:
         _check_names(signature, set(inputs))
         feeds = {}
         for alias, info in sorted(signature.inputs.items()):
-            array = inputs[alias] if alias in inputs else self._parsed(alias, signature.defaults[alias])
+            array = inputs[alias] if alias in inputs else self.parsed(alias, signature.defaults[alias])
             _check_type(signature, alias, tf.as_dtype(array.dtype).as_datatype_enum)
             _check_shape(alias, array.shape, info.tensor_shape)
             feeds[info.name] = array
@@ -119,7 +123,12 @@ class SavedModel:
         values = self.run(feeds, [signature.outputs[alias].name for alias in outputs], timeout)
         return dict(zip(outputs, values, strict=True))
 
-    def _parsed(self, alias: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
+    def parsed(self, alias: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
+        """The array of the input `alias`.
+
+        Raises:
+            StatusError: INVALID_ARGUMENT where it holds none, or a larger one than is allowed.
+        """
         try:
             return tensors.from_proto(proto, self.runtime.max_tensor_bytes)
         except (ValueError, OverflowError) as error:

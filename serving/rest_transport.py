@@ -49,6 +49,9 @@ class Rest:
         arrays = {name: wire_arrays.from_json(name, outputs[name]) for name in wanted(call, outputs)}
         return Answer(arrays, call.target.version)
 
+    def retrieve(self, call: Call, timeout: float) -> Answer:
+        raise StatusError(grpc.StatusCode.UNIMPLEMENTED, "retrieval is answered over gRPC alone")
+
     def status(self, target: Target, timeout: float) -> list[dict[str, Any]]:
         return [
             {

@@ -47,6 +47,7 @@ class Runtime:
         warmup_rounds: how often each warmup request is replayed; 0: warmup is left out.
         check_method_names: whether a signature answers only the method it was exported for.
         max_tensor_bytes: the memory one tensor of a request may take.
+        retrieval: whether a version's index is loaded with it.
     """
 
     tags: tuple[str, ...] = ("serve",)
@@ -54,6 +55,7 @@ class Runtime:
     warmup_rounds: int = 1
     check_method_names: bool = False
     max_tensor_bytes: int = MAX_BYTES
+    retrieval: bool = True
     batching: Batching | None = None
     metrics: Metrics = field(default_factory=Metrics)
 
@@ -77,6 +79,7 @@ def from_config(config: ServeConfig) -> Runtime:
         warmup_rounds=max(1, config.num_request_iterations_for_warmup) if config.enable_model_warmup else 0,
         check_method_names=config.enable_signature_method_name_check,
         max_tensor_bytes=config.max_tensor_bytes,
+        retrieval=config.enable_retrieval,
         batching=_batching(config),
     )
 

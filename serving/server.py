@@ -20,7 +20,7 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 from serving import flags, model_config, runtime, text_config, tls
 from serving.config import ServeConfig
 from serving.config_watch import ModelConfigWatch
-from serving.grpc_api import ModelService, PredictionService
+from serving.grpc_api import ModelService, PredictionService, RetrievalService
 from serving.http_server import HttpServer
 from serving.inference import Inference
 from serving.metrics import PATH
@@ -95,6 +95,8 @@ class Server:
             model_service_pb2_grpc.add_ModelServiceServicer_to_server(
                 ModelService(self._registry), self._grpc
             )
+            if config.enable_retrieval:
+                RetrievalService(self._registry, metrics).add_to(self._grpc)
             self.grpc_port = _bind(self._grpc, config, credentials)
             timeout = config.rest_timeout_ms / 1000 or None
             api = RestApi(self._registry, inference, metrics, metrics_path, timeout, config.rest_cors)

@@ -48,6 +48,9 @@ class Transport(Protocol):
 
     def predict(self, call: Call, timeout: float) -> Answer: ...
 
+    def retrieve(self, call: Call, timeout: float) -> Answer:
+        """As `predict`, of the embedded server's retrieval service; over gRPC alone."""
+
     def status(self, target: Target, timeout: float) -> list[dict[str, Any]]:
         """`version`, `state`, `code` and `message` of each version."""
 

@@ -1,9 +1,9 @@
 """The versions of one model: found, loaded beside the one that serves, swapped in, unloaded when idle.
 
 A version goes through TF Serving's states START, LOADING, AVAILABLE, UNLOADING and END; one that cannot be
-loaded or fails its warmup requests goes straight to END with its error. Unlike TF Serving, `latest` then
-falls back on the newest version that does load, and a broken version is tried again once its files have
-changed.
+loaded, has a retrieval index that is not its own, or fails its warmup requests goes straight to END with its
+error. Unlike TF Serving, `latest` then falls back on the newest version that does load, and a broken version is
+tried again once its files have changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import grpc
 from tensorflow_serving.apis import get_model_status_pb2
 
-from serving import memory, warmup
+from serving import memory, retrieval, warmup
 from serving.model_config import ModelConfig
 from serving.predict import SavedModel
 from serving.runtime import Runtime
@@ -250,6 +250,9 @@ def _load_and_warm(folder: Path, runtime: Runtime) -> tuple[SavedModel, int]:
     metrics.load_attempt_count.add((str(folder), "success"))
     metrics.load_latency.add((str(folder),), round((time.perf_counter() - start) * 1e6))
     try:
+        if runtime.retrieval and (found := retrieval.load(folder)) is not None:
+            retrieval.check(model, found)
+            model.index = found
         return model, warmup.replay(model)
     except Exception as error:
         model.close()

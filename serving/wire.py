@@ -51,6 +51,7 @@ PredictResponse = _CLASSES["PredictResponse"]
 GetModelStatusRequest = _CLASSES["GetModelStatusRequest"]
 GetModelStatusResponse = _CLASSES["GetModelStatusResponse"]
 
+RETRIEVAL = "antiphon.serving.RetrievalService"  # takes and answers the messages of Predict
 DT_FLOAT = 1
 DT_STRING = 7
 STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}

@@ -296,7 +296,9 @@ class EvaluateConfig:
 class ExportConfig:
     top_k: int = 20
     warmup_requests: int = 8
+    index_users: int = 2000  # test users by whose vectors the retrieval index is tuned and measured
 
     def __post_init__(self) -> None:
         at_least("top_k", self.top_k, 1)
         at_least("warmup_requests", self.warmup_requests, 0)
+        at_least("index_users", self.index_users, 2)

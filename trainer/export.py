@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,23 @@ from trainer.vocabulary import Vocabulary
 HISTORY = tf.TensorSpec((None, None), tf.string, name="history")
 CANDIDATES = tf.TensorSpec((None, None), tf.string, name="candidates")
 MASK = tf.TensorSpec((None, None), tf.bool, name="knowledge_mask")
+_EMBEDDED_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The vectors a version scores with: an item's score is the dot product of its vector with the user's.
+
+    Where scores are cosines the items' have length 1, and the users' 1 / temperature.
+    """
+
+    ids: list[str]  # of the items
+    items: np.ndarray  # (N, d) float32
+    users: np.ndarray  # (U, d) float32, of histories of the test split
+
+
+Indexer = Callable[[Path, Scoring], dict[str, Any]]
+"""Writes a retrieval index to a folder; returns what the version's manifest is to say of it."""
 
 
 class Served(tf.Module):
@@ -99,6 +118,15 @@ class Served(tf.Module):
         """The histories' vectors (B, d): an item's score is its dot product with it. Knowledge as of ``recommend``."""
         return {"embedding": self._user(history, knowledge, knowledge_mask)}
 
+    def scoring(self, histories: np.ndarray) -> Scoring:
+        """What the head computes with, the users being those of `histories` (U, L) of item indices."""
+        users = [
+            self._recommender.embed(histories[first : first + _EMBEDDED_AT_ONCE], self.vectors).numpy()
+            for first in range(0, len(histories), _EMBEDDED_AT_ONCE)
+        ]
+        items = self._recommender.candidates(self.vectors)[1:].numpy()
+        return Scoring(list(self.vocabulary.ids), np.ascontiguousarray(items), np.concatenate(users))
+
     def _history(self, index: tf.Tensor) -> tf.Tensor:
         return right_align(tf.RaggedTensor.from_tensor(index), self.length)
 
@@ -111,13 +139,18 @@ class Served(tf.Module):
         return None if knowledge is None else lambda *_: Knowledge(knowledge, mask)
 
 
-def run(examples: Path, model: Path, out: Path, export: ExportConfig) -> dict[str, Any]:
-    """Writes the next version under ``out`` (``export/<model>``): SavedModel, warmup requests, manifest.
+def run(
+    examples: Path, model: Path, out: Path, export: ExportConfig, index: Indexer | None = None
+) -> dict[str, Any]:
+    """Writes the next version under ``out`` (``export/<model>``): SavedModel, warmup requests, index, manifest.
 
     The version's folder gets its number when it is complete, so a server that watches ``out`` never loads a part.
 
+    Args:
+      index: writes the version's retrieval index, into ``assets.extra/index``; None: it has none.
+
     Returns:
-      {"version", "path", "items", "top_k"}.
+      {"version", "path", "items", "top_k", "index"}; the last is what ``index`` returned.
     """
     data = Examples(examples)
     restored = saved.load(model, data)
@@ -130,9 +163,14 @@ def run(examples: Path, model: Path, out: Path, export: ExportConfig) -> dict[st
     tf.saved_model.save(served, str(scratch), signatures=served.signatures())
     extra = scratch / "assets.extra"
     extra.mkdir()
-    histories = _histories(data, restored.recommender.config.max_length, export.warmup_requests)
+    length = restored.recommender.config.max_length
+    histories = _histories(data, length, export.warmup_requests)
     _write_warmup(extra / "tf_serving_warmup_requests", out.name, histories)
     summary = json.loads((model / "history.json").read_text())["summary"]
+    indexed = None
+    if index is not None:
+        users = next(held_out(data, "test", length, export.index_users)).history
+        indexed = index(extra / "index", served.scoring(users))
     evaluation = model.parent.parent / "evaluation" / model.name / "metrics.json"
     manifest = {
         "model": out.name,
@@ -145,11 +183,13 @@ def run(examples: Path, model: Path, out: Path, export: ExportConfig) -> dict[st
         "vocabulary": data.manifest["vocabulary"],
         "knowledge": summary.get("knowledge"),  # what made it: the requests' must be of the same
         "metrics": json.loads(evaluation.read_text()) if evaluation.exists() else None,
+        "index": indexed,
     }
     (extra / "manifest.json").write_text(json.dumps(manifest, indent=1))
     path = out / str(version)
     scratch.rename(path)
-    return {"version": version, "path": str(path), "items": len(data.vocabulary.ids), "top_k": served.top_k}
+    items = len(data.vocabulary.ids)
+    return {"version": version, "path": str(path), "items": items, "top_k": served.top_k, "index": indexed}
 
 
 def _histories(data: Examples, length: int, count: int) -> list[list[str]]:

@@ -118,6 +118,9 @@ def test_the_variant_that_validation_prefers_was_exported(demo, outputs):
     version = demo.folder / "export" / chosen["variant"] / "1"
     assert (version / "saved_model.pb").is_file()
     assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()
+    index = demo.load(f"export/{chosen['variant']}/1/assets.extra/manifest.json")["index"]
+    assert (index["kind"], index["recall@50"]) == ("exact", 1.0)
+    assert index == chosen["index"]
 
 
 def test_users_were_answered_with_titles_of_items_they_had_not_seen(demo, outputs):

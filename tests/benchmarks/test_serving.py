@@ -39,7 +39,7 @@ def test_measures_every_way_in_one_run(model: Path, capfd) -> None:
     figures = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert figures["machine"]["cores"] >= 1
     assert figures["histories"] == 1
-    for way in ("in_process", "grpc", "rest"):
+    for way in ("in_process", "grpc", "rest", "grpc_batched", "rest_batched"):
         for clients in ("1", "2"):
             row = figures["latency_by_clients"][way][clients]
             assert 0 < row["p50_ms"] <= row["p99_ms"]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +9,7 @@ import pyarrow as pa
 import pytest
 import told_users
 from hypothesis import settings
+from redis_process import RedisProcess
 
 from feature_store import build, folders
 from feature_store.config import ExampleConfig, FeatureConfig
@@ -97,25 +94,6 @@ def knowledge(examples: Path, tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """host:port of a redis-server of our own, on a free port, gone after the tests."""
-    if not (binary := shutil.which("redis-server")):
-        pytest.skip("no redis-server on this machine; install it to test the Redis online store")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("redis")
-    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                if time.monotonic() > deadline or server.poll() is not None:
-                    raise
-                time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(10)
+    server = RedisProcess(tmp_path_factory.mktemp("redis"))
+    yield server.address
+    server.stop()

@@ -1,5 +1,7 @@
 """The same contract against SQLite and a real Redis server; Feast reads what is written, and the reverse."""
 
+import socket
+import sqlite3
 import uuid
 from collections import Counter
 from datetime import UTC, datetime
@@ -7,10 +9,11 @@ from datetime import UTC, datetime
 import pandas as pd
 import pyarrow as pa
 import pytest
+from redis_process import RedisProcess
 
 from feature_store import build, definitions, folders, online
 from feature_store.config import OnlineStoreConfig
-from feature_store.errors import DataError
+from feature_store.errors import DataError, StoreTimeout, StoreUnavailable
 from feature_store.schema import Field, Schema
 
 ODD = "line\nbreak é '"
@@ -143,9 +146,9 @@ def test_many_keys_are_one_round_trip(redis_address):
         connection.send_packed_command = lambda *a, **k: (sent.update(["sent"]), original(*a, **k))
         before = reads()
         sent.clear()
-        store.read("user_profile", [str(n) for n in range(100)])
+        store.read("user_profile", [str(n) for n in range(1000)])
         assert sent["sent"] == 1
-        assert reads() - before == 100
+        assert reads() - before == 1000
 
 
 def test_a_view_without_features_reads_as_empty(backend, tmp_path):
@@ -161,3 +164,35 @@ def test_a_store_that_is_not_there_is_named(tmp_path):
     definitions.write_repository(tmp_path / "repo", SCHEMA, OnlineStoreConfig())
     with pytest.raises(DataError, match=r"online.db: there is no online store; apply"):
         online.open_online_store(tmp_path / "repo", SCHEMA)
+
+
+def test_a_store_that_is_locked_or_does_not_answer_is_too_late(repository, backend, request):
+    if backend.kind == "sqlite":
+        other = sqlite3.connect(repository.parent / "online.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        free = other.close
+    else:
+        server = RedisProcess(request.getfixturevalue("tmp_path"))
+        path = repository / "feature_store.yaml"
+        path.write_text(path.read_text().replace(backend.connection, server.address))
+        server.hold()
+        free = server.stop
+    with online.open_online_store(repository, SCHEMA, timeout=0.05) as store, pytest.raises(StoreTimeout):
+        store.read("user_profile", ["a"])
+    free()
+
+
+def test_a_store_that_is_down_says_so(repository, backend):
+    if backend.kind == "sqlite":
+        (repository.parent / "online.db").write_bytes(b"no database" * 1000)
+    else:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            nobody = f"127.0.0.1:{free.getsockname()[1]}"
+        path = repository / "feature_store.yaml"
+        path.write_text(path.read_text().replace(backend.connection, nobody))
+    with online.open_online_store(repository, SCHEMA, timeout=1) as store:
+        assert store.defaults("user_history") == {"history": [], "event_count": 0}
+        with pytest.raises(StoreUnavailable) as told:
+            store.read("user_profile", ["a"])
+    assert type(told.value) is StoreUnavailable

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
+import two_towers
+from server_process import ServerProcess, start, starting
 from tensorflow.core.example import example_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 ITEMS = ["a", "b", "c", "d", "e"]
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Catalogue(tf.Module):
@@ -219,46 +216,18 @@ def wait_until() -> Callable[[Callable[[], bool]], None]:
     return wait
 
 
-@dataclass
-class ServerProcess:
-    process: subprocess.Popen[str]
-    grpc: str
-    rest: str
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Sends the signal and returns the exit code."""
-        self.process.send_signal(number)
-        try:
-            return self.process.wait(timeout=60)
-        finally:
-            self.process.kill()
-
-
-def _start(*flags: str) -> ServerProcess:
-    """`python -m serving.server` on free ports, once it is ready."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-m", "serving.server", "--port=0", "--rest_api_port=0", *flags]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line.startswith("ready "), f"the server said {line!r} and ended with {process.wait(timeout=60)}"
-    fields = dict(field.split("=", 1) for field in line.split()[1:])
-    return ServerProcess(process, fields["grpc"], fields["rest"])
-
-
 @pytest.fixture
 def start_server() -> Iterator[Callable[..., ServerProcess]]:
     """Starts server processes with the flags given; those still running at the end are killed."""
-    started: list[ServerProcess] = []
+    with starting() as begin:
+        yield begin
 
-    def start(*flags: str) -> ServerProcess:
-        started.append(_start(*flags))
-        return started[-1]
 
-    yield start
-    for server in started:
-        server.process.kill()
-        server.process.wait(timeout=60)
+@pytest.fixture(scope="module")
+def start_once() -> Iterator[Callable[..., ServerProcess]]:
+    """As `start_server`, for all tests of a file."""
+    with starting() as begin:
+        yield begin
 
 
 @pytest.fixture(scope="session")
@@ -271,10 +240,28 @@ def server(exported: Path, scorer: Path) -> Iterator[ServerProcess]:
             model_version_policy {{ all {{}} }} version_labels {{ key: "stable" value: 1 }}
         }} config {{ name: "scorer" base_path: "{scorer}" model_platform: "tensorflow" }} }}"""
     )
-    running = _start(
+    running = start(
         f"--model_config_file={config}",
         "--file_system_poll_wait_seconds=0",
         "--allow_version_labels_for_unavailable_models",
     )
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def write_index() -> Callable[[Path, np.ndarray], None]:
+    """Writes the exact index of items "i0", "i1", … with these vectors (N, d)."""
+    return two_towers.write_index
+
+
+@pytest.fixture(scope="session")
+def tower_vectors() -> Callable[[int], np.ndarray]:
+    """The items' vectors (30, 4) of a version of `towers`."""
+    return two_towers.vectors
+
+
+@pytest.fixture(scope="session")
+def towers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the versions 1 and 2 of a two-tower model and their indexes, not to be written to."""
+    return two_towers.write(tmp_path_factory.mktemp("towers"))

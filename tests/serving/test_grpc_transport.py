@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 from serving import errors, wire
@@ -103,6 +104,12 @@ def test_sends_the_version_or_the_label_and_the_outputs_wanted(server: Server) -
     assert [(r.model_spec.name, r.model_spec.signature_name, list(r.output_filter)) for r in server.requests] == (
         [("m", "s", ["y"])] * 3
     )
+
+
+def test_a_server_without_retrieval_says_so(server: Server, client: Client) -> None:
+    with pytest.raises(errors.ServingError) as told:
+        client.retrieve(np.ones((1, 2)), 1)
+    assert told.value.code is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_the_version_is_the_one_the_server_says(server: Server, client: Client) -> None:

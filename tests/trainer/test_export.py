@@ -17,9 +17,16 @@ def exported(shop, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     model = folder / "models" / "ids"
     train.run(shop / "examples", None, model, CONFIG)
-    for _ in range(2):
-        export.run(shop / "examples", model, folder / "export" / "ids", ExportConfig(top_k=5, warmup_requests=2))
+    settings = ExportConfig(top_k=5, warmup_requests=2, index_users=5)
+    export.run(shop / "examples", model, folder / "export" / "ids", settings)
+    export.run(shop / "examples", model, folder / "export" / "ids", settings, keep_vectors)
     return folder
+
+
+def keep_vectors(out, scoring):
+    out.mkdir()
+    np.savez(out / "vectors.npz", ids=scoring.ids, items=scoring.items, users=scoring.users)
+    return {"kind": "vectors"}
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +91,19 @@ def test_versions_count_up_and_name_their_parent(exported):
     manifest = json.loads((exported / "export" / "ids" / "2" / "assets.extra" / "manifest.json").read_text())
     assert (manifest["version"], manifest["parent_version"]) == (2, 1)
     assert manifest["config"]["batch"] == 16
+
+
+def test_an_index_is_made_of_what_the_version_scores_with(shop, exported, signatures):
+    version = exported / "export" / "ids" / "2" / "assets.extra"
+    assert json.loads((version / "manifest.json").read_text())["index"] == {"kind": "vectors"}
+    assert json.loads((version.parents[1] / "1" / "assets.extra" / "manifest.json").read_text())["index"] is None
+    kept = np.load(version / "index" / "vectors.npz")
+    ids = Examples(shop / "examples").vocabulary.ids
+    assert (kept["ids"].tolist(), kept["users"].shape) == (ids, (5, 8))
+    rows = next(held_out(Examples(shop / "examples"), "test", 10, 5))
+    history = [[ids[i - 1] if i else "" for i in row] for row in rows.history]
+    scores = ask(signatures, "score", history=history, candidates=[ids] * 5)["scores"]
+    np.testing.assert_allclose(kept["users"] @ kept["items"].T, scores, rtol=1e-4, atol=1e-5)
 
 
 def test_warmup_requests_are_answered_by_the_model(exported, signatures):
