@@ -111,10 +111,13 @@ class Served(tf.Module):
         return None if knowledge is None else lambda *_: Knowledge(knowledge, mask)
 
 
-def run(examples: Path, model: Path, out: Path, export: ExportConfig) -> dict[str, Any]:
-    """Writes the next version under ``out`` (``export/<model>``): SavedModel, warmup requests, manifest.
+def run(examples: Path, model: Path, out: Path, export: ExportConfig, version: int = 0) -> dict[str, Any]:
+    """Writes a version under ``out`` (``export/<model>``): SavedModel, warmup requests, manifest.
 
     The version's folder gets its number when it is complete, so a server that watches ``out`` never loads a part.
+
+    Args:
+      version: its number, which ``out`` must not have; 0 is the next.
 
     Returns:
       {"version", "path", "items", "top_k"}.
@@ -124,7 +127,7 @@ def run(examples: Path, model: Path, out: Path, export: ExportConfig) -> dict[st
     served = Served(restored.recommender, data.vocabulary, export.top_k)
     out.mkdir(parents=True, exist_ok=True)
     versions = sorted(int(p.name) for p in out.iterdir() if p.name.isdigit())
-    version = versions[-1] + 1 if versions else 1
+    version = version or (versions[-1] + 1 if versions else 1)
     scratch = out / f".writing-{version}"
     shutil.rmtree(scratch, ignore_errors=True)
     tf.saved_model.save(served, str(scratch), signatures=served.signatures())
