@@ -24,6 +24,8 @@ STAGES = {
     "export": "write the better variant as a version that TensorFlow Serving loads",
     "report": "write report.html",
 }
+VERSIONS = {"list": 0, "diff": 2, "promote": 1, "rollback": 0}
+"""What can be done with versions, and how many of them it takes."""
 ON_CLUSTER = ("train", "evaluate")
 EXAMPLES = """\
 examples:
@@ -79,6 +81,14 @@ def parser() -> argparse.ArgumentParser:
     address = "gRPC address of a running server; without it one is started for the question"
     recommend.add_argument("--server", metavar="HOST:PORT", help=address)
     recommend.add_argument("--save", action="store_true", help=argparse.SUPPRESS)  # the run's own sample
+
+    retrain = "train on what is new, gate, publish, compare, and promote or roll back; for a scheduler to call"
+    retrain_command = _command(commands, "retrain", retrain)
+    retrain_command.add_argument("--die-after", default="", metavar="STEP", help=argparse.SUPPRESS)  # for its tests
+
+    versions = _command(commands, "versions", "list, diff, promote and roll back what retraining made")
+    versions.add_argument("action", choices=VERSIONS, help=f"one of {', '.join(VERSIONS)}", metavar="ACTION")
+    versions.add_argument("version", nargs="*", type=int, help="of diff two versions, of promote one")
 
     bench = "run a benchmark", "Run benchmarks/NAME.py; the other arguments are its own."
     _module(commands, "bench", *bench, benchmark_names())
@@ -170,6 +180,18 @@ def _dispatch(options: argparse.Namespace) -> int:
         config = (config.evaluated_on_cluster if evaluate else config.on_cluster)(options.cluster)
     if options.command == "run":
         return runner.run_all(config, options.debug)
+    if options.command == "retrain":
+        from antiphon.retraining import run
+
+        return run.run(config, options.die_after)
+    if options.command == "versions":
+        from antiphon.retraining import versions
+
+        wanted = VERSIONS[options.action]
+        require(len(options.version) == wanted, options.action, f"takes {wanted} versions", options.version)
+        actions = (versions.listed, versions.differences, versions.promote, versions.roll_back)
+        print(dict(zip(VERSIONS, actions, strict=True))[options.action](config, *options.version), end="")
+        return 0
     if options.command == "serve":
         from antiphon import serve
 

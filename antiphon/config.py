@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from antiphon.parse import ConfigError, Override, convert, join, reject_unknown
+from antiphon.retraining.config import RetrainConfig
 from antiphon.strict_yaml import parse_yaml
 from beam_jobs.options import BeamConfig
 from feature_store.checks import require
@@ -63,6 +64,7 @@ class Config:
     export: ExportConfig = field(default_factory=ExportConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
+    retrain: RetrainConfig = field(default_factory=RetrainConfig)
 
     def __post_init__(self) -> None:
         if not self.variants:
@@ -73,6 +75,9 @@ class Config:
             require(NAME.fullmatch(name) is not None, "sources: a name", rule, name)
             taken = name in (ITEM_TEXT, "codebook")
             require(not taken, "sources: a name", "must not be that of another folder of knowledge", name)
+        chosen = self.retrain.variant
+        rule_of_choice = f"must be one of {', '.join(self.variants)}"
+        require(not chosen or chosen in self.variants, "retrain.variant", rule_of_choice, chosen)
         for name, train in self.variants.items():
             require(NAME.fullmatch(name) is not None, "variants: a name", rule, name)
             require(name != "popularity", "variants: a name", "must not be that of the baseline", name)

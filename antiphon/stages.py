@@ -22,14 +22,14 @@ from feature_store.config import DataConfig
 def plan(config: Config) -> list[Stage]:
     """The stages of a run, each after those it builds on."""
     text = ("embed",) if config.uses_knowledge else ()
-    sources = _sources(config.data)
+    raw = sources(config.data)
     stages = [
-        Stage("ingest", ("ingest",), (), [config.data, sources], ("tables",), work.ingest, version=2)
+        Stage("ingest", ("ingest",), (), [config.data, raw], ("tables",), work.ingest, version=2)
     ]
     stages += [embed_stage(config)] if text else []
     stages += [
         Stage("features", ("features",), ("ingest", *text), config.features, ("features",), work.features),
-        Stage("examples", ("examples",), ("ingest", "features"), [config.examples, config.features],
+        Stage("examples", ("examples",), ("ingest", "features"), [_examples_settings(config), config.features],
               ("examples",), work.examples, version=2),
     ]  # fmt: skip
     stages += [_knowledge_stage(config, source) for source in config.sources]
@@ -96,10 +96,8 @@ def _train_stage(config: Config, variant: str) -> Stage:
     products = (f"models/{variant}/history.json", f"models/{variant}/checkpoints")
     command = ("train", "--variant", variant)
     identity = work.train_identity(variant)
-    reads: Any = _plain(settings)
-    if not settings.start_from:
-        del reads["start_from"]  # what was trained before there was one holds
-    elif settings.start_from not in config.variants:
+    reads: Any = _without(_plain(settings), start_from="")
+    if settings.start_from and settings.start_from not in config.variants:
         reads = [reads, work.start_file(settings)]
     if settings.coco.live:
         reads = [reads, config.llm, work.prompts_file(settings)]
@@ -191,13 +189,22 @@ def _inputs(config: Config, stage: Stage) -> dict[str, list[str]]:
     return inputs
 
 
+def _examples_settings(config: Config) -> dict[str, Any]:
+    return _without(_plain(config.examples), after=0, min_count=0, evict_days=0.0)
+
+
+def _without(settings: dict[str, Any], **younger: Any) -> dict[str, Any]:
+    """Settings less those that have the given default: what was made before there were such ones holds."""
+    return {name: value for name, value in settings.items() if name not in younger or value != younger[name]}
+
+
 def _plain(settings: Any) -> Any:
     if isinstance(settings, list):
         return [_plain(part) for part in settings]
     return asdict(settings) if is_dataclass(settings) else settings
 
 
-def _sources(data: DataConfig) -> list[Any]:
+def sources(data: DataConfig) -> list[Any]:
     """The raw files, by name, size and time of change; for a data set from a wheel, the wheel's version."""
     if data.reader == "movielens_100k" and not data.path:
         try:

@@ -66,6 +66,9 @@ class ExampleConfig:
     test_quantile: float = 0.9
     windows: str = "last"  # training rows per user: last (newest L + 1 events) | all
     shards: int = 8  # TFRecord shards of the training split
+    after: int = 0  # global_time: the quantiles are of the events later than this, in microseconds; earlier ones train
+    min_count: int = 0  # an item is admitted to the vocabulary with so many events in training; 0 admits every item
+    evict_days: float = 0.0  # one without an event for so long before training ends is evicted; 0 evicts none
 
     def __post_init__(self) -> None:
         one_of("split", self.split, ("leave_one_out", "global_time"))
@@ -74,3 +77,7 @@ class ExampleConfig:
         above("valid_quantile", self.valid_quantile, 0)
         above("test_quantile", self.test_quantile, self.valid_quantile)
         require(self.test_quantile < 1, "test_quantile", "must be below 1", self.test_quantile)
+        for name in ("after", "min_count", "evict_days"):
+            at_least(name, getattr(self, name), 0)
+        rule = f"must be 0 with split {self.split!r}"
+        require(self.split == "global_time" or not self.after, "after", rule, self.after)

@@ -21,7 +21,7 @@ from feature_store.config import ExampleConfig, FeatureConfig
 from feature_store.database import connect
 from feature_store.errors import DataError
 from feature_store.schema import Field, Schema, fields_from_json
-from feature_store.splits import SPLITS, label_rows
+from feature_store.splits import SPLITS, activity, label_rows
 from feature_store.table_folder import read_manifest as read_tables
 from feature_store.table_folder import read_table
 from feature_store.tfrecord import decode_examples, encode_examples, read_records, write_records
@@ -58,6 +58,7 @@ def write(
             field="split",
             value=examples.split,
         )
+    admitted, left_out = _admitted(tables, examples)
     with folders.new_folder(Path(out)) as folder:
         splits = {}
         with tqdm(total=len(labels), desc="examples", unit="row", delay=2) as bar:
@@ -77,8 +78,8 @@ def write(
             "windows": examples.windows,
             "window": table_manifest["window"],
             "boundaries": boundaries,
-            "vocabulary": {"item": _write_vocabulary(folder, tables)},
-            "items": _write_items(folder, tables),
+            "vocabulary": {"item": {**_write_vocabulary(folder, admitted), "left_out": left_out}},
+            "items": _write_items(folder, tables, admitted),
             "features": [asdict(field) for field in schema.example("train")],
             "held_out_features": [asdict(field) for field in schema.example("test")],
             "events": table_manifest["tables"]["events"]["sha256"],
@@ -182,18 +183,36 @@ def _with_seen(rows: pa.Table, tables: Path) -> pa.Table:
     return connection.sql(query, params=[str(tables / "events.parquet")]).to_arrow_table()
 
 
-def _write_vocabulary(folder: Path, tables: Path) -> dict[str, Any]:
-    ids = sorted(read_table(tables, "items", ["item_id"])["item_id"].to_pylist())
+def _admitted(tables: Path, examples: ExampleConfig) -> tuple[list[str], dict[str, int]]:
+    """The items of the vocabulary, sorted, and how many are too rare for it or unseen for too long.
+
+    It is a function of the tables alone: an item that comes back is admitted again.
+    """
+    items = sorted(read_table(tables, "items", ["item_id"])["item_id"].to_pylist())
+    if not (examples.min_count or examples.evict_days):
+        return items, {"rare": 0, "unseen": 0}
+    seen = activity(tables / "events.parquet", examples).to_pydict()
+    counts, days = (dict(zip(seen["item_id"], seen[name], strict=True)) for name in ("count", "days"))
+    common = [item for item in items if counts.get(item, 0) >= examples.min_count]
+    kept = [item for item in common if not examples.evict_days or days.get(item, 0.0) <= examples.evict_days]
+    if not kept:
+        rule = f"admits none of {len(items)} items with evict_days {examples.evict_days:g}"
+        raise DataError(rule, file=tables, field="min_count", value=examples.min_count)
+    return kept, {"rare": len(items) - len(common), "unseen": len(common) - len(kept)}
+
+
+def _write_vocabulary(folder: Path, ids: list[str]) -> dict[str, Any]:
     path = folder / "vocabulary" / "item.txt"
     path.parent.mkdir()
     path.write_text("".join(json.dumps(item) + "\n" for item in ids), encoding="utf-8")
     return {"size": len(ids), **folders.describe(path, folder)}
 
 
-def _write_items(folder: Path, tables: Path) -> dict[str, Any]:
+def _write_items(folder: Path, tables: Path, ids: list[str]) -> dict[str, Any]:
     """What is known of the items but their titles, in the order of the vocabulary."""
     items = read_table(tables, "items")
-    items = items.select([name for name in items.column_names if name != "title"]).sort_by("item_id")
+    items = items.select([name for name in items.column_names if name != "title"])
+    items = items.filter(pc.is_in(items["item_id"], pa.array(ids))).sort_by("item_id")
     path = folder / "items.parquet"
     pq.write_table(items, path, compression="zstd", store_schema=False)
     return {"rows": len(items), **folders.describe(path, folder)}

@@ -1,13 +1,15 @@
-"""Which events are targets: leave-one-out and global time splits."""
+"""Which events are targets, and which training may see: leave-one-out and global time splits."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pyarrow as pa
+from duckdb import DuckDBPyConnection
 
 from feature_store.config import ExampleConfig
 from feature_store.database import connect
+from feature_store.errors import DataError
 
 SPLITS = ("train", "valid", "test")
 
@@ -41,25 +43,12 @@ def label_rows(events: Path, examples: ExampleConfig, length: int) -> tuple[pa.T
     events' times; a user's target is the first event of the period that has an event before it; training
     sees nothing from the validation period on. ``length`` is L.
     """
-    connection = connect()
-    connection.read_parquet(str(events)).create_view("events")
-    boundaries: dict[str, int] = {}
-    if examples.split == "global_time":
-        quantiles = [examples.valid_quantile, examples.test_quantile]
-        query = "SELECT quantile_disc(epoch_us(event_time), $quantiles) FROM events"
-        [(times,)] = connection.sql(query, params={"quantiles": quantiles}).fetchall()
-        boundaries = dict(zip(("valid", "test"), times, strict=True))
-    held = _GLOBAL_TIME if boundaries else _LEAVE_ONE_OUT
-    parameters = dict(boundaries)
+    connection, marked, parameters = _marked(events, examples)
+    boundaries = dict(parameters)
     if examples.windows == "all":
         parameters["length"] = length
     query = f"""
-        WITH numbered AS (
-            SELECT user_id, item_id AS target, event_time AS label_time, event_time,
-                row_number() OVER (PARTITION BY user_id ORDER BY event_time) AS n,
-                count(*) OVER (PARTITION BY user_id) AS total
-            FROM events),
-        marked AS ({held}),
+        WITH {marked},
         labels AS (
             SELECT held AS split, *, 1 AS targets FROM marked WHERE held IS NOT NULL
             UNION ALL
@@ -69,3 +58,38 @@ def label_rows(events: Path, examples: ExampleConfig, length: int) -> tuple[pa.T
         FROM labels ORDER BY md5(concat(n, ' ', user_id)), user_id, n
     """
     return connection.sql(query, params=parameters).to_arrow_table(), boundaries
+
+
+def activity(events: Path, examples: ExampleConfig) -> pa.Table:
+    """What training may see of an item: item_id, count (int64), days (float64) since its last event then."""
+    connection, marked, parameters = _marked(events, examples)
+    query = f"""
+        WITH {marked}, seen AS (
+            SELECT target AS item_id, count(*) AS count, max(epoch_us(event_time)) AS newest
+            FROM marked WHERE n <= trained GROUP BY target)
+        SELECT item_id, count, (max(newest) OVER () - newest) / 86400e6 AS days FROM seen
+    """
+    return connection.sql(query, params=parameters).to_arrow_table()
+
+
+def _marked(events: Path, examples: ExampleConfig) -> tuple[DuckDBPyConnection, str, dict[str, int]]:
+    """A connection, the tables of a query up to ``marked``, every event with ``held`` and ``trained``, and their
+    parameters: the time split's boundaries."""
+    connection = connect()
+    connection.read_parquet(str(events)).create_view("events")
+    boundaries: dict[str, int] = {}
+    if examples.split == "global_time":
+        quantiles = {"quantiles": [examples.valid_quantile, examples.test_quantile], "after": examples.after}
+        query = "SELECT quantile_disc(epoch_us(event_time), $quantiles) FROM events WHERE epoch_us(event_time) > $after"
+        [(times,)] = connection.sql(query, params=quantiles).fetchall()
+        if times is None:
+            raise DataError("no event is later", file=events, field="after", value=examples.after)
+        boundaries = dict(zip(("valid", "test"), times, strict=True))
+    held = _GLOBAL_TIME if boundaries else _LEAVE_ONE_OUT
+    tables = f"""numbered AS (
+            SELECT user_id, item_id AS target, event_time AS label_time, event_time,
+                row_number() OVER (PARTITION BY user_id ORDER BY event_time) AS n,
+                count(*) OVER (PARTITION BY user_id) AS total
+            FROM events),
+        marked AS ({held})"""
+    return connection, tables, boundaries

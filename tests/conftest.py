@@ -54,3 +54,20 @@ def tiny_llm(tmp_path_factory) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="?").save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    """A run's folder with tables, features and examples (histories of at most 10, windows: all, 2 shards)."""
+    from antiphon.config import load
+    from beam_jobs import ingest, materialize
+    from feature_store import examples
+
+    folder = tmp_path_factory.mktemp("runs")
+    settings = [f"runs={folder}", f"data.path={repository / 'configs' / 'example_tables'}"]
+    config = load(repository / "configs" / "tiny.yaml", settings)
+    tables, features = config.folder / "tables", config.folder / "features"
+    ingest.run(config.data, tables, config.beam)
+    materialize.run(tables, None, features, config.features, config.beam)
+    examples.write(tables, features, config.folder / "examples", config.examples, config.features)
+    return config.folder

@@ -140,14 +140,20 @@ class Served(tf.Module):
 
 
 def run(
-    examples: Path, model: Path, out: Path, export: ExportConfig, index: Indexer | None = None
+    examples: Path,
+    model: Path,
+    out: Path,
+    export: ExportConfig,
+    index: Indexer | None = None,
+    version: int = 0,
 ) -> dict[str, Any]:
-    """Writes the next version under ``out`` (``export/<model>``): SavedModel, warmup requests, index, manifest.
+    """Writes a version under ``out`` (``export/<model>``): SavedModel, warmup requests, index, manifest.
 
     The version's folder gets its number when it is complete, so a server that watches ``out`` never loads a part.
 
     Args:
       index: writes the version's retrieval index, into ``assets.extra/index``; None: it has none.
+      version: its number, which ``out`` must not have; 0 is the next.
 
     Returns:
       {"version", "path", "items", "top_k", "index"}; the last is what ``index`` returned.
@@ -157,7 +163,7 @@ def run(
     served = Served(restored.recommender, data.vocabulary, export.top_k)
     out.mkdir(parents=True, exist_ok=True)
     versions = sorted(int(p.name) for p in out.iterdir() if p.name.isdigit())
-    version = versions[-1] + 1 if versions else 1
+    version = version or (versions[-1] + 1 if versions else 1)
     scratch = out / f".writing-{version}"
     shutil.rmtree(scratch, ignore_errors=True)
     tf.saved_model.save(served, str(scratch), signatures=served.signatures())

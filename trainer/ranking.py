@@ -63,6 +63,8 @@ class Ranking(Protocol):
 def places(scores: tf.Tensor, rows: Held) -> tuple[tf.Tensor, tf.Tensor]:
     """Ranks all items but padding and those the user has seen; the target is ranked even if it was seen before.
 
+    A target that the vocabulary has not is behind all items.
+
     Args:
       scores: (B, N).
 
@@ -73,7 +75,10 @@ def places(scores: tf.Tensor, rows: Held) -> tuple[tf.Tensor, tf.Tensor]:
     row, item = tf.cast(rows.seen_row, tf.int64), tf.cast(rows.seen_item, tf.int64)
     seen = tf.stack([row, item], axis=1)
     candidate = tf.tensor_scatter_nd_update(items, seen, tf.zeros(tf.shape(row), tf.bool))
-    return metrics.outcomes(scores, rows.target, candidate)
+    above, tied = metrics.outcomes(scores, rows.target, candidate)
+    known = tf.convert_to_tensor(rows.target) > 0
+    last = tf.fill(tf.shape(above), tf.shape(scores, out_type=tf.int64)[1])
+    return tf.where(known | (above < 0), above, last), tf.where(known, tied, tf.zeros_like(tied))
 
 
 def rank(batches: Iterable[Held], score: Score) -> Outcomes:

@@ -255,3 +255,31 @@ def test_beauty_has_its_published_leave_one_out_split(beauty, tmp_path, shared_d
     for row in read(tmp_path / "examples", "test"):
         items = last[row["user_id"][0]]
         assert (row["target"][0], row["history"]) == (items[-1], items[-51:-1])
+
+
+DAY = 86400 * 10**6
+
+
+@pytest.mark.parametrize(
+    ("settings", "ids", "left_out"),
+    [
+        ({}, ["p", "q", "r", "s"], {"rare": 0, "unseen": 0}),
+        ({"min_count": 2}, ["p", "q", "s"], {"rare": 1, "unseen": 0}),
+        ({"evict_days": 3.0}, ["q", "r", "s"], {"rare": 0, "unseen": 1}),
+        ({"min_count": 2, "evict_days": 3.0}, ["q", "s"], {"rare": 1, "unseen": 1}),
+    ],
+)
+def test_the_vocabulary_admits_by_frequency_and_evicts_by_time(write, settings, ids, left_out):
+    pairs = [("a", "ppq"), ("b", "qrss")]
+    times = {"a": (1, 2, 3), "b": (4, 5, 6, 7)}
+    events = [(user, item, times[user][i] * DAY) for user, items in pairs for i, item in enumerate(items)]
+    events += [("c", item, (8 + i) * DAY) for i, item in enumerate("rp")]  # validation and test, which do not count
+    out, manifest = write(events, split="global_time", valid_quantile=0.8, test_quantile=0.95, **settings)
+    assert [json.loads(line) for line in (out / "vocabulary" / "item.txt").open()] == ids
+    assert pq.read_table(out / "items.parquet")["item_id"].to_pylist() == ids
+    assert manifest["vocabulary"]["item"]["left_out"] == left_out
+
+
+def test_a_vocabulary_without_items_is_refused(write):
+    with pytest.raises(DataError, match="min_count.*admits none of"):
+        write(EVENTS, min_count=99)

@@ -2,7 +2,8 @@ import pyarrow as pa
 import pytest
 
 from feature_store.config import ExampleConfig
-from feature_store.splits import label_rows
+from feature_store.errors import DataError
+from feature_store.splits import activity, label_rows
 
 FOUR = [("a", "p", 1), ("a", "q", 2), ("a", "r", 3), ("a", "s", 4)]
 
@@ -68,3 +69,23 @@ def test_global_time_skips_a_first_event_that_has_nothing_before_it(split):
     rows, boundaries, _ = split(events, split="global_time", valid_quantile=0.5, test_quantile=0.9)
     assert boundaries == {"valid": 8, "test": 10}
     assert rows == [("test", "b", "r", 10), ("train", "a", "q", 2), ("valid", "b", "q", 9)]
+
+
+def test_the_time_split_can_be_of_later_events_alone(split):
+    events = [("a", "i", time) for time in range(1, 11)] + [("b", "i", 20), ("b", "i", 30)]
+    # Of 8 to 30 (5 events) the middle one is 10, the fourth 20.
+    _, boundaries, _ = split(events, split="global_time", after=7, valid_quantile=0.5, test_quantile=0.8)
+    assert boundaries == {"valid": 10, "test": 20}
+    with pytest.raises(DataError, match="after.*no event is later"):
+        split(events, split="global_time", after=30)
+
+
+def test_activity_is_of_what_training_may_see(make_tables):
+    day = 86400 * 10**6
+    events = [("a", "p", day), ("a", "q", 3 * day), ("b", "p", 2 * day), ("b", "r", 4 * day), ("b", "q", 5 * day)]
+    path = make_tables(events) / "events.parquet"
+    seen = activity(path, ExampleConfig(split="global_time", valid_quantile=0.7, test_quantile=0.9))  # from day 4 on
+    rows = sorted(zip(*(seen[name].to_pylist() for name in ("item_id", "count", "days")), strict=True))
+    assert rows == [("p", 2, 1.0), ("q", 1, 0.0)]
+    seen = activity(path, ExampleConfig())  # of b's three events the last two are held out
+    assert sorted(zip(seen["item_id"].to_pylist(), seen["count"].to_pylist(), strict=True)) == [("p", 2), ("q", 1)]

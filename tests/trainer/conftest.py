@@ -1,4 +1,4 @@
-"""The example shop as training examples and knowledge, made once by the stages that make them for users."""
+"""Knowledge of the example shop, and processes that train on it."""
 
 from __future__ import annotations
 
@@ -18,23 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from antiphon.config import load
-from beam_jobs import ingest, materialize
-from feature_store import examples
 from feature_store.folders import describe, write_manifest
-
-
-@pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
-    """A run's folder with tables, features and examples (histories of at most 10, windows: all, 2 shards)."""
-    folder = tmp_path_factory.mktemp("runs")
-    settings = [f"runs={folder}", f"data.path={repository / 'configs' / 'example_tables'}"]
-    config = load(repository / "configs" / "tiny.yaml", settings)
-    tables, features = config.folder / "tables", config.folder / "features"
-    ingest.run(config.data, tables, config.beam)
-    materialize.run(tables, None, features, config.features, config.beam)
-    examples.write(tables, features, config.folder / "examples", config.examples, config.features)
-    return config.folder
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,11 @@ def test_padding_and_what_a_user_has_seen_are_left_out_but_never_the_target():
     assert found.user.tolist() == [b"a", b"b"] and found.target.tolist() == [1, 3]
 
 
+def test_a_target_that_is_no_item_is_behind_all_of_them():
+    found = rank([held([0, 3], [(0, 4), (1, 1)])], lambda rows: SCORES)
+    assert found.above.tolist() == [5, 1] and found.tied.tolist() == [0, 0]
+
+
 def test_batches_are_merged_in_their_order():
     one, two = held([1, 3], [(0, 4)]), held([4, 2], [(1, 1)])
     found = rank([one, two], lambda rows: SCORES)

@@ -77,6 +77,13 @@ def test_it_scores_as_the_model_it_starts_from(tmp_path, before, now):
         np.testing.assert_array_equal(model.weights(), source.weights())
 
 
+def test_a_cluster_starts_with_what_one_process_does(sight):
+    items, arrays = sight["warm here"]
+    assert items["kept"] + 1 == len(arrays["table.item"]) - 1 and (items["new"], items["gone"]) == (1, 1)
+    assert {"table.item.accumulator", "table.item.average", "dense.accumulator", "dense.average"} <= set(arrays)
+    assert sight["warm there"] == sight["warm here"]
+
+
 @pytest.mark.parametrize("shards", [1, 2])
 def test_rows_follow_their_items_and_new_items_begin_as_ever(tmp_path, shards):
     config = dataclasses.replace(CONFIG, average=0.5)

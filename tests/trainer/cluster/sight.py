@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer import evaluate
-from trainer.averaging import SLOT
+from trainer import checkpoint, evaluate, optimizers, warm_start
+from trainer.averaging import SLOT, WeightAverage
 from trainer.cluster import roles, strategy
 from trainer.cluster.ranking import ClusterRanking
 from trainer.config import EvaluateConfig, ModelConfig, OptimizerConfig, TrainConfig
@@ -54,12 +54,29 @@ def main(examples: Path, out: Path, port: int) -> dict:
         for name, runtime in (("here", strategy.InProcess()), ("there", cluster)):
             settings = EvaluateConfig(bootstrap=50)
             found[f"evaluate {name}"] = evaluate.run(examples, out, out / "evaluation" / name, settings, runtime)
+        ids = data.vocabulary.ids
+        warm_start.keep_names(out, [*ids[3:], "gone", *ids[:2]], None)
+        found["warm here"], found["warm there"] = (
+            started(out, data, known, config, devices) for devices in ((None,), cluster.ps_devices)
+        )
         recommender.dense.load(recommender.dense.variables, np.full(recommender.dense.size, np.nan, np.float32))
         try:
             ClusterRanking(cluster, data, recommender).rank("valid")
         except ValueError as error:
             found["nan"] = str(error)
     return found
+
+
+def started(folder, data, known, config, devices):
+    """What the first checkpoint of a model that starts from the one in ``folder`` holds."""
+    recommender = Recommender(MODEL, data.vocabulary.size, known, devices, 7)
+    optimizer = optimizers.build(config.optimizer)
+    recommender.add_slots(optimizer)
+    average = WeightAverage(recommender.tables, recommender.dense, config.average)
+    source = warm_start.Source.open(folder)
+    told = warm_start.start(source, recommender, optimizer, data.vocabulary.ids, config, average)
+    arrays = checkpoint.arrays(recommender.tables, recommender.dense)
+    return told["items"], {array.name: np.concatenate(list(array.blocks)).tolist() for array in arrays}
 
 
 def every_variable(recommender):

@@ -1,0 +1,75 @@
+"""The crash matrix of `antiphon retrain`: killed after any of its steps and run again, does it end in the same state?
+
+The example shop gets its orders in two files. A round on the first makes a stable version. The round on both is done
+unbroken once. It is also done with the process killed (SIGKILL, by itself) after each step in turn: what it leaves then
+is copied, and `antiphon retrain` of the copy is run to its end. Each end is compared with that of the unbroken round:
+the state, the model config file, the published versions, tables and examples by hash, the decision with every figure
+but seconds and bytes. Prints one JSON object on its last line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks import _machine, _retrain_shop
+
+STEPS = (
+    "ingest", "features", "examples", "train", "grow", "measure", "gate", "publish", "canary", "compare", "promote",
+    "record", "prune", "watermark",
+)  # fmt: skip
+
+
+def run(folder: Path, steps: tuple[str, ...]) -> dict[str, Any]:
+    """Tries a kill after each of ``steps``; returns the states tried, and those that came to differ."""
+    start = time.monotonic()
+    base, chain = folder / "base", folder / "chain"
+    _retrain_shop.arrive(_retrain_shop.make(base).parent, 0)
+    _retrain_shop.retrain(base / "shop.yaml")
+    _retrain_shop.arrive(base, 1)
+    unbroken = shutil.copytree(base, folder / "unbroken")
+    _retrain_shop.retrain(unbroken / "shop.yaml")
+    expected = _retrain_shop.snapshot(unbroken)
+    shutil.copytree(base, chain)
+    differing = {}
+    for step in tqdm(steps, desc="kill after"):
+        _retrain_shop.retrain(chain / "shop.yaml", step)
+        tried = shutil.copytree(chain, folder / step)
+        _retrain_shop.retrain(tried / "shop.yaml")
+        found = _retrain_shop.snapshot(tried)
+        wrong = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+        if wrong:
+            differing[step] = wrong
+    return {
+        "benchmark": "retrain_crashes",
+        "states_tried": len(steps),
+        "states_equal": len(steps) - len(differing),
+        "steps": list(steps),
+        "differing": differing,
+        "seconds": round(time.monotonic() - start, 1),
+        "machine": _machine.describe(),
+    }
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="antiphon bench retrain_crashes", description=__doc__)
+    parser.add_argument("--steps", default=",".join(STEPS), metavar="STEP,STEP,...", help="kill after these alone")
+    parser.add_argument("--folder", type=Path, help="where to work, empty; without it a temporary folder")
+    options = parser.parse_args(arguments)
+    steps = tuple(step for step in STEPS if step in options.steps.split(","))
+    with tempfile.TemporaryDirectory() as temporary:
+        result = run(options.folder or Path(temporary), steps)
+    print(json.dumps(result))
+    return int(result["states_equal"] != result["states_tried"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

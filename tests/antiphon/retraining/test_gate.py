@@ -1,0 +1,61 @@
+import json
+
+import pytest
+
+from antiphon.retraining.config import RetrainConfig
+from antiphon.retraining.gate import judge
+
+
+def measured(after=0.5, difference=0.0, p=1.0, size=100, p50=1.0, segment=(50, 0.5, 0.5)):
+    users, before_there, after_there = segment
+    return {
+        "users": 100,
+        "quality": {"serving": {"ndcg@10": 0.5}, "candidate": {"ndcg@10": after}},
+        "paired": {"ndcg@10": {"difference": difference, "low": -0.1, "high": 0.1, "p_value": p}},
+        "segments": {
+            "few events": {
+                "users": users,
+                "quality": {"serving": {"ndcg@10": before_there}, "candidate": {"ndcg@10": after_there}},
+            }
+        },
+        "size": {"serving": 100, "candidate": size},
+        "latency": {"serving": {"p50": 1.0}, "candidate": {"p50": p50}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "refused"),
+    [
+        (measured(), []),
+        (measured(after=0.49, difference=-0.01, p=0.04), ["quality"]),  # worse at alpha 0.05
+        (measured(after=0.49, difference=-0.01, p=0.06), []),
+        (measured(after=0.51, difference=0.01, p=0.01), []),
+        (measured(after=0.44, difference=-0.06, p=0.5), ["quality"]),  # loses 12%, more than 10%
+        (measured(segment=(50, 0.5, 0.34)), ["segment: few events"]),  # 0.35 is 30% below 0.5
+        (measured(segment=(29, 0.5, 0.1)), []),  # too few users to judge
+        (measured(size=201), ["size"]),
+        (measured(p50=3.1), ["latency"]),
+    ],
+)
+def test_each_rule_refuses_what_breaks_it(tmp_path, found, refused):
+    findings = judge(found, tmp_path, RetrainConfig())
+    assert [finding.rule for finding in findings] == ["quality", "segment: few events", "size", "latency"]
+    assert [finding.rule for finding in findings if not finding.passed] == refused
+
+
+def test_a_limit_of_0_is_none(tmp_path):
+    config = RetrainConfig(max_size_ratio=0, max_latency_ratio=0)
+    assert all(finding.passed for finding in judge(measured(size=10**9, p50=99.0), tmp_path, config))
+
+
+def test_a_report_is_a_rule_of_its_own(tmp_path):
+    for name, passed in (("index", True), ("skew", False)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"passed": passed, "why": f"{name} says so"}))
+    findings = {finding.rule: finding for finding in judge(measured(), tmp_path, RetrainConfig())}
+    assert findings["index"].passed and not findings["skew"].passed
+    assert findings["skew"].why == "skew says so"
+
+
+def test_the_first_candidate_has_nothing_to_be_held_against(tmp_path):
+    (finding,) = judge({"quality": {"candidate": {"ndcg@10": 0.1}}}, tmp_path, RetrainConfig())
+    assert finding.passed and "no stable version" in finding.why
