@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 
-from antiphon import processes
+from antiphon import processes, replay
 from serving import flags
 
 STAGES = {
@@ -74,6 +74,9 @@ def parser() -> argparse.ArgumentParser:
     recommend.add_argument("--server", metavar="HOST:PORT", help=address)
     recommend.add_argument("--save", action="store_true", help=argparse.SUPPRESS)  # the run's own sample
 
+    replay_help = "send the requests of a served log to a server and compare its answers with the log's"
+    replay.add(_plain(commands, "replay", replay_help))
+
     bench = "run a benchmark", "Run benchmarks/NAME.py; the other arguments are its own."
     _module(commands, "bench", *bench, benchmark_names())
     reproduce = "train and evaluate every row of a paper's table, and write its page under docs/results"
@@ -82,15 +85,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _command(commands: argparse._SubParsersAction, name: str, help: str) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    command = _plain(commands, name, help)
     command.add_argument("-c", "--config", required=True, metavar="FILE", help="the run's config, YAML")
     command.add_argument(
         "--set", action="append", default=[], dest="overrides", metavar="SECTION.FIELD=VALUE",
         help="put a value over the config's; may be given many times",
     )  # fmt: skip
-    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     # Started by another of our commands, which holds the run's lock and whose end is its end.
     command.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return command
+
+
+def _plain(commands: argparse._SubParsersAction, name: str, help: str) -> argparse.ArgumentParser:
+    """A command without a config."""
+    command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return command
 
 
@@ -151,6 +160,9 @@ def _dispatch(options: argparse.Namespace) -> int:
 
         package = "benchmarks" if options.command == "bench" else "benchmarks.reproduce"
         return import_module(f"{package}.{options.name}").main(options.arguments) or 0
+
+    if options.command == "replay":
+        return replay.run(options)
 
     from antiphon import runner
     from antiphon.config import load

@@ -117,11 +117,13 @@ def _of_history(config: Config, store: OnlineStore, history: Sequence[str]) -> A
 def _answer(
     config: Config, store: OnlineStore, questions: Sequence[Answer], address: str, rest: bool = False
 ) -> list[Answer]:
+    from feature_store.request_context import RequestContext
     from serving.client import Client
 
+    users = RequestContext(tuple(question["user_id"] for question in questions))
     histories = [_ids(question["history"]) for question in questions]
     with Client(address, work.chosen(config)["variant"], rest=rest) as client:
-        found = client.recommend(histories, min(ITEMS, config.export.top_k))
+        found = client.recommend(histories, min(ITEMS, config.export.top_k), context=users)
     return [
         question
         | {

@@ -99,10 +99,10 @@ def measure(
                 each = -(-requests // count)
                 taken = {
                     "in_process": lambda count=count, each=each: _threads(in_process, histories, count, each),
-                    "grpc": lambda count=count, each=each: _processes(
+                    "grpc": lambda count=count, each=each: ask_in_processes(
                         addresses["grpc"], False, histories, count, each
                     ),
-                    "rest": lambda count=count, each=each: _processes(
+                    "rest": lambda count=count, each=each: ask_in_processes(
                         addresses["rest"], True, histories, count, each
                     ),
                 }
@@ -180,9 +180,10 @@ def _threads(ask: Ask, histories: list[list[str]], count: int, each: int) -> tup
     return np.concatenate(seconds), time.perf_counter() - start
 
 
-def _processes(
+def ask_in_processes(
     address: str, rest: bool, histories: list[list[str]], count: int, each: int
 ) -> tuple[np.ndarray, float]:
+    """Seconds of each request of `count` client processes, and how long all of them took together."""
     spawn = multiprocessing.get_context("spawn")
     barrier, answers = spawn.Barrier(count + 1), spawn.SimpleQueue()
     processes = [
@@ -238,8 +239,8 @@ def _client_seconds(
 
 
 @contextmanager
-def serve(model: Path) -> Iterator[dict[str, str]]:
-    """A server process with this one version; yields its addresses, "grpc" and "rest"."""
+def serve(model: Path, *flags: str) -> Iterator[dict[str, str]]:
+    """A server process with this one version and more flags; yields its addresses, "grpc" and "rest"."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "1").symlink_to(model.resolve())
         command = [
@@ -252,6 +253,7 @@ def serve(model: Path) -> Iterator[dict[str, str]]:
                 f"--model_name={MODEL}",
             ),
             *(f"--model_base_path={folder}", "--file_system_poll_wait_seconds=0"),
+            *flags,
         ]
         paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
         process = subprocess.Popen(

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from feature_store.request_context import RequestContext
 from serving import errors, wire_arrays
 from serving.connections import SHARED
 from serving.errors import Target
@@ -85,6 +86,7 @@ class Client:
         outputs: Sequence[str] = (),
         *,
         timeout: float | None = None,
+        context: RequestContext | None = None,
     ) -> Answer:
         """Runs a signature.
 
@@ -92,31 +94,39 @@ class Client:
             inputs: input → array, or nested lists of strings, bytes, bools, ints (sent as int64) or floats (float32).
             signature: "" runs the default one.
             outputs: the outputs wanted; none means all. Over gRPC the server computes no others.
+            context: what the server's log is to have beside the inputs, such as the users asked for.
 
         Returns:
             The outputs and the version that answered. Over REST numbers are int64 or float32, a signature's only output
             is called "outputs" where `outputs` does not name it, and the version is the one asked for.
         """
         arrays = {name: wire_arrays.from_values(name, values) for name, values in inputs.items()}
-        call = Call(self._target, signature, arrays, tuple(outputs))
+        call = Call(self._target, signature, arrays, tuple(outputs), context.to_header() if context else "")
         return self._call(lambda transport, left: transport.predict(call, left), timeout)
 
     def recommend(
-        self, histories: Sequence[Sequence[str]], k: int, *, timeout: float | None = None
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int,
+        *,
+        timeout: float | None = None,
+        context: RequestContext | None = None,
     ) -> list[list[tuple[str, float]]]:
         """The best `k` items for each history (item ids, oldest first) that it does not hold, best first.
 
-        Fewer come back where fewer are left. The model answers at most the K it was exported with.
+        Fewer come back where fewer are left. The model answers at most the K it was exported with. `context` is for the
+        server's log.
 
         Raises:
-            ValueError: `k` is below 1 or above the model's K.
+            ValueError: `k` is below 1 or above the model's K, or the context is too large.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         if not histories:
             return []
         wanted = ("items", "scores")
-        answer = self.predict({"history": _histories(histories)}, "serving_default", wanted, timeout=timeout).outputs
+        inputs = {"history": _histories(histories)}
+        answer = self.predict(inputs, "serving_default", wanted, timeout=timeout, context=context).outputs
         items, scores = answer["items"], answer["scores"]
         if k > items.shape[1]:
             raise ValueError(
