@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from antiphon import processes, replay
 from serving import flags
@@ -73,6 +74,10 @@ def parser() -> argparse.ArgumentParser:
     address = "gRPC address of a running server; without it one is started for the question"
     recommend.add_argument("--server", metavar="HOST:PORT", help=address)
     recommend.add_argument("--save", action="store_true", help=argparse.SUPPRESS)  # the run's own sample
+
+    skew = _command(commands, "skew", "compare served features with offline ones and with the training window")
+    skew.add_argument("--log", type=Path, required=True, metavar="FOLDER", help="folder of the served log")
+    skew.add_argument("--out", type=Path, metavar="FOLDER", help="the report's (default: skew in the run's folder)")
 
     replay_help = "send the requests of a served log to a server and compare its answers with the log's"
     replay.add(_plain(commands, "replay", replay_help))
@@ -184,6 +189,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         from antiphon import llm
 
         return llm.run(config)
+    if options.command == "skew":
+        from antiphon import skew
+
+        return skew.run(config, options.log, options.out)
     if options.command == "recommend" and not options.save:
         from antiphon import recommend
 

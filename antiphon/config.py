@@ -20,7 +20,7 @@ import yaml
 
 from antiphon.parse import ConfigError, Override, convert, join, reject_unknown
 from antiphon.strict_yaml import parse_yaml
-from beam_jobs.options import BeamConfig
+from beam_jobs.options import BeamConfig, SkewConfig
 from feature_store.checks import require
 from feature_store.config import DataConfig, ExampleConfig, FeatureConfig
 from llm_offline.config import EmbedConfig, LlmConfig, PromptConfig, SourceConfig
@@ -59,6 +59,7 @@ class Config:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
+    skew: SkewConfig = field(default_factory=SkewConfig)
 
     def __post_init__(self) -> None:
         if not self.variants:
