@@ -79,6 +79,12 @@ def parser() -> argparse.ArgumentParser:
     skew.add_argument("--log", type=Path, required=True, metavar="FOLDER", help="folder of the served log")
     skew.add_argument("--out", type=Path, metavar="FOLDER", help="the report's (default: skew in the run's folder)")
 
+    experiment = _command(commands, "experiment", "report what an experiment's arms changed, from log and events")
+    experiment.add_argument("action", choices=("report",), metavar="report", help="write the comparison of the arms")
+    experiment.add_argument("--name", required=True, help="which of the config's experiments")
+    experiment.add_argument("--log", type=Path, required=True, metavar="FOLDER", help="folder of the served log")
+    experiment.add_argument("--out", type=Path, metavar="FILE", help="write the report to a file too")
+
     replay_help = "send the requests of a served log to a server and compare its answers with the log's"
     replay.add(_plain(commands, "replay", replay_help))
 
@@ -193,6 +199,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         from antiphon import skew
 
         return skew.run(config, options.log, options.out)
+    if options.command == "experiment":
+        from antiphon import experiment
+
+        return experiment.report(config, options.log, options.name, options.out)
     if options.command == "recommend" and not options.save:
         from antiphon import recommend
 

@@ -99,10 +99,10 @@ def measure(
                 each = -(-requests // count)
                 taken = {
                     "in_process": lambda count=count, each=each: _threads(in_process, histories, count, each),
-                    "grpc": lambda count=count, each=each: ask_in_processes(
+                    "grpc": lambda count=count, each=each: _processes(
                         addresses["grpc"], False, histories, count, each
                     ),
-                    "rest": lambda count=count, each=each: ask_in_processes(
+                    "rest": lambda count=count, each=each: _processes(
                         addresses["rest"], True, histories, count, each
                     ),
                 }
@@ -180,10 +180,9 @@ def _threads(ask: Ask, histories: list[list[str]], count: int, each: int) -> tup
     return np.concatenate(seconds), time.perf_counter() - start
 
 
-def ask_in_processes(
+def _processes(
     address: str, rest: bool, histories: list[list[str]], count: int, each: int
 ) -> tuple[np.ndarray, float]:
-    """Seconds of each request of `count` client processes, and how long all of them took together."""
     spawn = multiprocessing.get_context("spawn")
     barrier, answers = spawn.Barrier(count + 1), spawn.SimpleQueue()
     processes = [
@@ -240,7 +239,7 @@ def _client_seconds(
 
 @contextmanager
 def serve(model: Path, *flags: str) -> Iterator[dict[str, str]]:
-    """A server process with this one version and more flags; yields its addresses, "grpc" and "rest"."""
+    """A server process with this one version and more flags; yields its addresses, "grpc" and "rest", and its "pid"."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "1").symlink_to(model.resolve())
         command = [
@@ -270,7 +269,7 @@ def serve(model: Path, *flags: str) -> Iterator[dict[str, str]]:
                 raise RuntimeError(
                     f"the server did not start (exit code {process.wait()}): {' '.join(command)}"
                 )
-            yield dict(field.split("=", 1) for field in line.split()[1:])
+            yield {**dict(field.split("=", 1) for field in line.split()[1:]), "pid": str(process.pid)}
         finally:
             process.terminate()
             process.wait(60)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import signal
 import threading
@@ -8,12 +9,12 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from antiphon.cli import main
 from feature_store import served_log
 from feature_store.request_context import RequestContext
 from feature_store.served_log import OPEN, ServedRow
 from serving.client import Client
 from serving.metrics import Metrics
-from serving.replay import Replay
 from serving.served_log import Limits, ServedLog
 
 LIMITS = Limits(queue_bytes=1 << 20, segment_bytes=1 << 20, segment_seconds=3600, sync_seconds=0)
@@ -182,8 +183,12 @@ def test_a_server_killed_under_load_leaves_every_row_it_had_flushed_and_no_half_
     again = start_server(*flags)  # it finishes what the dead one left
     assert [path.name.endswith(OPEN) for path in served_log.segments(folder)] == [False]
     assert [found.row_id for found in served_log.read(folder)] == [found.row_id for found in rows]
-    report = Replay(again.grpc, k=2, clients=2).run(rows[:20])
-    assert report["answered"] == 20 and report["top_k"]["overlap"] == 1.0
+    capsys.readouterr()
+    log = ["--log", str(folder), "--limit", "20", "--out", str(tmp_path / "replay.json")]
+    assert main(["replay", *log, "--server", again.grpc, "--k", "2", "--clients", "2"]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert report == json.loads((tmp_path / "replay.json").read_text())
+    assert (report["answered"], report["failed"], report["top_k"]["overlap"]) == (20, 0, 1.0)
     assert again.stop() == 0
     replayed = list(served_log.read(folder))[len(rows) :]
     assert {found.context.user_ids for found in replayed} == {found.context.user_ids for found in rows[:20]}
