@@ -8,8 +8,9 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from antiphon import processes
+from antiphon import processes, replay
 from serving import flags
 
 STAGES = {
@@ -89,6 +90,18 @@ def parser() -> argparse.ArgumentParser:
     versions = _command(commands, "versions", "list, diff, promote and roll back what retraining made")
     versions.add_argument("action", choices=VERSIONS, help=f"one of {', '.join(VERSIONS)}", metavar="ACTION")
     versions.add_argument("version", nargs="*", type=int, help="of diff two versions, of promote one")
+    skew = _command(commands, "skew", "compare served features with offline ones and with the training window")
+    skew.add_argument("--log", type=Path, required=True, metavar="FOLDER", help="folder of the served log")
+    skew.add_argument("--out", type=Path, metavar="FOLDER", help="the report's (default: skew in the run's folder)")
+
+    experiment = _command(commands, "experiment", "report what an experiment's arms changed, from log and events")
+    experiment.add_argument("action", choices=("report",), metavar="report", help="write the comparison of the arms")
+    experiment.add_argument("--name", required=True, help="which of the config's experiments")
+    experiment.add_argument("--log", type=Path, required=True, metavar="FOLDER", help="folder of the served log")
+    experiment.add_argument("--out", type=Path, metavar="FILE", help="write the report to a file too")
+
+    replay_help = "send the requests of a served log to a server and compare its answers with the log's"
+    replay.add(_plain(commands, "replay", replay_help))
 
     bench = "run a benchmark", "Run benchmarks/NAME.py; the other arguments are its own."
     _module(commands, "bench", *bench, benchmark_names())
@@ -98,15 +111,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _command(commands: argparse._SubParsersAction, name: str, help: str) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    command = _plain(commands, name, help)
     command.add_argument("-c", "--config", required=True, metavar="FILE", help="the run's config, YAML")
     command.add_argument(
         "--set", action="append", default=[], dest="overrides", metavar="SECTION.FIELD=VALUE",
         help="put a value over the config's; may be given many times",
     )  # fmt: skip
-    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     # Started by another of our commands, which holds the run's lock and whose end is its end.
     command.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return command
+
+
+def _plain(commands: argparse._SubParsersAction, name: str, help: str) -> argparse.ArgumentParser:
+    """A command without a config."""
+    command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return command
 
 
@@ -168,6 +187,9 @@ def _dispatch(options: argparse.Namespace) -> int:
         package = "benchmarks" if options.command == "bench" else "benchmarks.reproduce"
         return import_module(f"{package}.{options.name}").main(options.arguments) or 0
 
+    if options.command == "replay":
+        return replay.run(options)
+
     from antiphon import runner
     from antiphon.config import load
     from feature_store.checks import require
@@ -200,6 +222,14 @@ def _dispatch(options: argparse.Namespace) -> int:
         from antiphon import llm
 
         return llm.run(config)
+    if options.command == "skew":
+        from antiphon import skew
+
+        return skew.run(config, options.log, options.out)
+    if options.command == "experiment":
+        from antiphon import experiment
+
+        return experiment.report(config, options.log, options.name, options.out)
     if options.command == "recommend" and not options.save:
         from antiphon import recommend
 

@@ -21,9 +21,9 @@ import yaml
 from antiphon.parse import ConfigError, Override, convert, join, reject_unknown
 from antiphon.retraining.config import RetrainConfig
 from antiphon.strict_yaml import parse_yaml
-from beam_jobs.options import BeamConfig
+from beam_jobs.options import BeamConfig, SkewConfig
 from feature_store.checks import require
-from feature_store.config import DataConfig, ExampleConfig, FeatureConfig
+from feature_store.config import DataConfig, ExampleConfig, ExperimentConfig, FeatureConfig
 from llm_offline.config import EmbedConfig, LlmConfig, PromptConfig, SourceConfig
 from serving.config import IndexConfig, ServeConfig
 from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
@@ -45,7 +45,8 @@ class Config:
     section; here each is a whole `TrainConfig`. Without that section there is one variant, named "model".
     The first is the baseline of every comparison.
 
-    `sources` are kinds of knowledge about users that are computed before training, by name.
+    `sources` are kinds of knowledge about users that are computed before training, by name; `experiments` are splits of
+    the users who are served.
     """
 
     name: str
@@ -65,6 +66,8 @@ class Config:
     index: IndexConfig = field(default_factory=IndexConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
+    skew: SkewConfig = field(default_factory=SkewConfig)
+    experiments: dict[str, ExperimentConfig] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.variants:

@@ -122,12 +122,14 @@ def _of_history(config: Config, store: OnlineStore, history: Sequence[str]) -> A
 def _answer(
     config: Config, store: OnlineStore, questions: Sequence[Answer], address: str, rest: bool = False
 ) -> list[Answer]:
+    from feature_store.request_context import RequestContext
     from serving.client import Client
 
     histories, chosen = [_ids(question["history"]) for question in questions], work.chosen(config)
-    knowledge = _known(config, chosen, [question["user_id"] for question in questions])
+    users = [question["user_id"] for question in questions]
+    about = {"knowledge": _known(config, chosen, users), "context": RequestContext(tuple(users))}
     with Client(address, chosen["variant"], rest=rest) as client:
-        found = client.recommend(histories, min(ITEMS, config.export.top_k), knowledge=knowledge)
+        found = client.recommend(histories, min(ITEMS, config.export.top_k), **about)
     return [
         question
         | {

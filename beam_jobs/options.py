@@ -28,6 +28,30 @@ class BeamConfig:
             require(option.startswith("--"), "options", "must be Beam flags, each beginning with --", option)
 
 
+@dataclass(frozen=True)
+class SkewConfig:
+    """When served features count as skewed or drifted. A feature drifts where a distance is over its limit and the
+    samples differ significantly."""
+
+    sample: float = 1.0  # share of users, by a hash of their id
+    max_mismatch: float = 0.01  # share of a feature's rows that may differ from what is computed offline
+    tolerance: float = 1e-6  # relative, of numbers
+    max_psi: float = 0.25
+    max_divergence: float = 0.1  # Jensen-Shannon's, bits
+    max_ks: float = 0.1
+    significance: float = 0.001
+    min_rows: int = 100  # with fewer there is no verdict, and so none that passes
+    ignore: tuple[str, ...] = ()  # features whose drift is reported, but not judged
+    examples: int = 5  # mismatches of a feature that the report shows
+
+    def __post_init__(self) -> None:
+        for name in ("sample", "max_mismatch", "max_divergence", "max_ks", "significance"):
+            require(0 <= getattr(self, name) <= 1, name, "must be from 0 to 1", getattr(self, name))
+        for name in ("tolerance", "max_psi", "examples"):
+            at_least(name, getattr(self, name), 0)
+        at_least("min_rows", self.min_rows, 1)
+
+
 def pipeline_options(beam: BeamConfig) -> PipelineOptions:
     """Beam's options for a job. The runner is always named: Beam's default would fetch a program to run."""
     from apache_beam.options.pipeline_options import PipelineOptions

@@ -241,8 +241,8 @@ def _client_seconds(
 
 
 @contextmanager
-def serve(model: Path, batching: bool = False) -> Iterator[dict[str, str]]:
-    """A server process with this one version; yields its addresses, "grpc" and "rest"."""
+def serve(model: Path, *flags: str, batching: bool = False) -> Iterator[dict[str, str]]:
+    """A server process with this one version and more flags; yields its addresses, "grpc" and "rest", and its "pid"."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "1").symlink_to(model.resolve())
         more = []
@@ -260,7 +260,7 @@ def serve(model: Path, batching: bool = False) -> Iterator[dict[str, str]]:
                 f"--model_name={MODEL}",
             ),
             *(f"--model_base_path={folder}", "--file_system_poll_wait_seconds=0"),
-            *(f"--grpc_max_threads={THREADS}", f"--rest_api_num_threads={THREADS}", *more),
+            *(f"--grpc_max_threads={THREADS}", f"--rest_api_num_threads={THREADS}", *more, *flags),
         ]
         paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
         process = subprocess.Popen(
@@ -277,7 +277,7 @@ def serve(model: Path, batching: bool = False) -> Iterator[dict[str, str]]:
                 raise RuntimeError(
                     f"the server did not start (exit code {process.wait()}): {' '.join(command)}"
                 )
-            yield dict(field.split("=", 1) for field in line.split()[1:])
+            yield {**dict(field.split("=", 1) for field in line.split()[1:]), "pid": str(process.pid)}
         finally:
             process.terminate()
             process.wait(60)

@@ -81,3 +81,36 @@ class ExampleConfig:
             at_least(name, getattr(self, name), 0)
         rule = f"must be 0 with split {self.split!r}"
         require(self.split == "global_time" or not self.after, "after", rule, self.after)
+
+
+@dataclass(frozen=True)
+class ArmConfig:
+    """What a share of the users is answered by: a version or a label of a model."""
+
+    share: float
+    model: str = ""  # "": the model the client was given
+    version: int | None = None
+    label: str = ""  # with neither, the newest version
+
+    def __post_init__(self) -> None:
+        require(0 <= self.share <= 1, "share", "must be from 0 to 1", self.share)
+        require(self.version is None or not self.label, "label", "must not come with a version", self.label)
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """Arms of one experiment; the first is the one that the others are compared with.
+
+    Users are assigned by a hash of salt and id. Each arm takes an interval as wide as its share, one after another;
+    users beyond the last are not in the experiment. So a share that grows at the end moves nobody who was in.
+    """
+
+    arms: dict[str, ArmConfig]
+    salt: str = ""  # "": the experiment's name; another salt is another assignment, independent of this one
+    days: float = 14.0  # events so long after a user's first exposure count
+
+    def __post_init__(self) -> None:
+        require(len(self.arms) >= 2, "arms", "must be at least two", list(self.arms))
+        total = sum(arm.share for arm in self.arms.values())
+        require(0 < total <= 1 + 1e-9, "arms", "must have shares that sum to at most 1", total)
+        above("days", self.days, 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from feature_store.wire import read_varint, tagged, varint, varints
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli, bits reversed
 _MASK_DELTA = np.uint32(0xA282EAD8)
+_CHECKED_BYTES = 1 << 20  # records whose checksums are computed together
 
 
 def encode_examples(columns: pa.Table | pa.RecordBatch, fields: Sequence[Field]) -> list[bytes]:
@@ -85,6 +86,35 @@ def read_records(path: Path) -> Iterator[bytes]:
         while head := file.read(12):
             yield file.read(int.from_bytes(head[:8], "little"))
             file.seek(4, 1)
+
+
+def read_whole_records(path: Path) -> Iterator[tuple[bytes, int]]:
+    """The records of a TFRecord file and where each ends, up to the first that is cut off or whose checksums do not
+    hold: for a file whose writer may have been killed."""
+    size = path.stat().st_size
+    end = 0
+    with path.open("rb") as file:
+        while frames := _frames(file, size):
+            lengths = masked_crc32c([head[:8] for head, _, _ in frames])
+            sums = masked_crc32c([record for _, record, _ in frames])
+            for (head, record, crc), length_crc, right in zip(frames, lengths, sums, strict=True):
+                if head[8:] != length_crc or crc != right:
+                    return
+                end += len(record) + 16
+                yield record, end
+
+
+def _frames(file: BinaryIO, size: int) -> list[tuple[bytes, bytes, bytes]]:
+    """The next length, record and checksum of each, unchecked; none that goes on past ``size`` bytes."""
+    frames: list[tuple[bytes, bytes, bytes]] = []
+    taken = 0
+    while taken < _CHECKED_BYTES and len(head := file.read(12)) == 12:
+        length = int.from_bytes(head[:8], "little")
+        if file.tell() + length + 4 > size:
+            break
+        frames.append((head, file.read(length), file.read(4)))
+        taken += length + 16
+    return frames
 
 
 def decode_examples(records: Sequence[bytes], fields: Sequence[Field]) -> pa.Table:

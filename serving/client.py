@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from feature_store.request_context import RequestContext
 from serving import errors, wire_arrays
 from serving.connections import SHARED
 from serving.errors import Target
@@ -97,6 +98,7 @@ class Client:
         *,
         version: int | None = None,
         timeout: float | None = None,
+        context: RequestContext | None = None,
     ) -> Answer:
         """Runs a signature.
 
@@ -105,13 +107,15 @@ class Client:
             signature: "" runs the default one.
             outputs: the outputs wanted; none means all. Over gRPC the server computes no others.
             version: asked in place of the client's own version or label.
+            context: what the server's log is to have beside the inputs, such as the users asked for.
 
         Returns:
             The outputs and the version that answered. Over REST numbers are int64 or float32, a signature's only output
             is called "outputs" where `outputs` does not name it, and the version is the one asked for.
         """
         arrays = {name: wire_arrays.from_values(name, values) for name, values in inputs.items()}
-        call = Call(self._at(version), signature, arrays, tuple(outputs))
+        about = context.to_header() if context else ""
+        call = Call(self._at(version), signature, arrays, tuple(outputs), about)
         return self._call(call.target, lambda transport, left: transport.predict(call, left), timeout)
 
     def retrieve(
@@ -148,17 +152,19 @@ class Client:
         *,
         knowledge: tuple[np.ndarray, np.ndarray] | None = None,
         timeout: float | None = None,
+        context: RequestContext | None = None,
     ) -> list[list[tuple[str, float]]]:
         """The best `k` items for each history (item ids, oldest first) that it does not hold, best first.
 
-        Fewer come back where fewer are left. The model answers at most the K it was exported with.
+        Fewer come back where fewer are left. The model answers at most the K it was exported with. `context` is for the
+        server's log.
 
         Args:
             knowledge: what is known of the users, for a model that reads it: vectors (B, m, D) and a mask (B, m), all
                 False for a user of whom nothing is known.
 
         Raises:
-            ValueError: `k` is below 1 or above the model's K.
+            ValueError: `k` is below 1 or above the model's K, or the context is too large.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
@@ -169,7 +175,7 @@ class Client:
         if knowledge is not None:
             signature, (vectors, mask) = "recommend_known", knowledge
             inputs |= {"knowledge": np.asarray(vectors, np.float32), "knowledge_mask": np.asarray(mask, bool)}
-        answer = self.predict(inputs, signature, wanted, timeout=timeout).outputs
+        answer = self.predict(inputs, signature, wanted, timeout=timeout, context=context).outputs
         items, scores = answer["items"], answer["scores"]
         if k > items.shape[1]:
             raise ValueError(

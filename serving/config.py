@@ -61,6 +61,13 @@ class ServeConfig:
     monitoring_config_file: str = ""  # a MonitoringConfig; "": metrics under TF Serving's usual path
     rest_cors: bool = False  # let pages of any origin call the REST API
     grpc_channel_arguments: str = ""  # "key=value,key=value" for the gRPC server
+    # Served log (serving.served_log); a model's logging_config goes before it
+    served_log: str = ""  # folder that answered requests are written to; "": only where a logging_config says so
+    served_log_sampling_rate: float = 1.0  # share of the requests that are written
+    served_log_queue_bytes: int = 64 * 1024 * 1024  # rows that may wait for the disk; more are dropped
+    served_log_segment_bytes: int = 64 * 1024 * 1024  # a file of the log ends at that size
+    served_log_segment_seconds: float = 300.0  # or at that age
+    served_log_sync_seconds: float = 1.0  # how often it is flushed to the disk, for the machine's loss
     # TensorFlow's threads and memory; 0: chosen by TensorFlow
     tensorflow_session_config_file: str = ""  # a ConfigProto
     tensorflow_session_parallelism: int = 0
@@ -79,6 +86,8 @@ class ServeConfig:
             "rest_timeout_ms",
             "model_config_poll_seconds",
             "num_request_iterations_for_warmup",
+            "served_log_segment_seconds",
+            "served_log_sync_seconds",
             "tensorflow_session_parallelism",
             "tensorflow_intra_op_parallelism",
             "tensorflow_inter_op_parallelism",
@@ -92,15 +101,15 @@ class ServeConfig:
             "max_request_bytes",
             "max_tensor_bytes",
             "max_requests",
+            "served_log_queue_bytes",
+            "served_log_segment_bytes",
         ):
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise ValueError(f"serve.{field} must be at least 1, got {value}")
-        if not 0 <= self.per_process_gpu_memory_fraction <= 1:
-            raise ValueError(
-                "serve.per_process_gpu_memory_fraction must lie in 0..1, got "
-                f"{self.per_process_gpu_memory_fraction}"
-            )
+        for field in ("per_process_gpu_memory_fraction", "served_log_sampling_rate"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise ValueError(f"serve.{field} must lie in 0..1, got {getattr(self, field)}")
         if not self.saved_model_tags:
             raise ValueError("serve.saved_model_tags must name at least one tag, got ''")
         if self.batching_parameters_file and not self.enable_batching:

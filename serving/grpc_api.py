@@ -20,10 +20,12 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from feature_store.request_context import HEADER
 from serving import model_config, retrieval
 from serving.inference import Inference
 from serving.metrics import Metrics
 from serving.registry import ModelRegistry
+from serving.request_log import RequestLog
 from serving.status import StatusError, invalid_argument
 from serving.wire import RETRIEVAL
 
@@ -95,10 +97,13 @@ def reload_config(
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, registry: ModelRegistry, inference: Inference, metrics: Metrics):
+    def __init__(
+        self, registry: ModelRegistry, inference: Inference, metrics: Metrics, request_log: RequestLog
+    ):
         self._registry = registry
         self._inference = inference
         self._metrics = metrics
+        self._log = request_log
 
     def Predict(
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
@@ -118,7 +123,15 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def MultiInference(
         self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
     ) -> inference_pb2.MultiInferenceResponse:
-        return _answer(context, lambda: self._inference.multi_inference(request, _time_left(context)))
+        def logged() -> inference_pb2.MultiInferenceResponse:
+            model = self._registry.served(request.tasks[0].model_spec.name) if request.tasks else ""
+            sampled = self._log.sample(model, "MultiInference", "GRPC", lambda: _header(context))
+            response = self._inference.multi_inference(request, _time_left(context))
+            if sampled is not None:
+                sampled.messages(request, response, response.results[0].model_spec)
+            return response
+
+        return _answer(context, logged)
 
     def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
@@ -129,8 +142,13 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self, function: Callable[..., Any], api: str, request: Any, context: grpc.ServicerContext
     ) -> Any:
         def counted() -> Any:
-            with self._metrics.observe(self._registry.served(request.model_spec.name), api, "GRPC"):
-                return function(request, _time_left(context))
+            model = self._registry.served(request.model_spec.name)
+            sampled = self._log.sample(model, api, "GRPC", lambda: _header(context))
+            with self._metrics.observe(model, api, "GRPC"):
+                response = function(request, _time_left(context))
+            if sampled is not None:
+                sampled.messages(request, response, response.model_spec)
+            return response
 
         return _answer(context, counted)
 
@@ -173,6 +191,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
         return _answer(context, lambda: reload_config(self._registry, request))
+
+
+def _header(context: grpc.ServicerContext) -> bytes:
+    """What the caller tells of the request for the served log."""
+    return next((value.encode() for key, value in context.invocation_metadata() if key == HEADER), b"")
 
 
 def _time_left(context: grpc.ServicerContext) -> float | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from feature_store.request_context import HEADER
 from serving import wire, wire_arrays
 from serving.errors import Target
 from serving.status import StatusError, from_number
@@ -61,7 +62,8 @@ class Grpc:
         request.model_spec.signature_name = call.signature
         for name, array in call.inputs.items():
             wire_arrays.fill(request.inputs[name], array)
-        response = _call(method, request, timeout)
+        metadata = ((HEADER, call.context),) if call.context else None
+        response = _call(method, request, timeout, metadata)
         outputs = {
             name: wire_arrays.from_tensor(name, response.outputs[name]) for name in wanted(call, response.outputs)
         }
@@ -93,8 +95,13 @@ def _fill(spec: Any, target: Target) -> None:
         spec.version_label = target.label
 
 
-def _call(method: grpc.UnaryUnaryMultiCallable, request: Any, timeout: float) -> Any:
+def _call(
+    method: grpc.UnaryUnaryMultiCallable,
+    request: Any,
+    timeout: float,
+    metadata: tuple[tuple[str, str], ...] | None = None,
+) -> Any:
     try:
-        return method(request, timeout=timeout)
+        return method(request, timeout=timeout, metadata=metadata)
     except grpc.RpcError as error:
         raise StatusError(error.code(), error.details() or "") from error

@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 
+from feature_store.request_context import HEADER
 from serving.config import ServeConfig
 from serving.rest_api import Response, RestApi, error_response
 
@@ -98,7 +99,8 @@ class HttpServer:
         path = scope["raw_path"].decode("latin-1")
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._pool, self._api.handle, scope["method"], path, body)
+            context = dict(scope["headers"]).get(HEADER.encode(), b"")
+            return await loop.run_in_executor(self._pool, self._api.handle, scope["method"], path, body, context)
         except Exception as error:
             log.exception("%s %s", scope["method"], path)
             return error_response(500, f"{type(error).__name__}: {error}")

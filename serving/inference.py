@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,16 @@ from serving.registry import ModelRegistry
 from serving.status import invalid_argument
 
 Inputs = Callable[[meta_graph_pb2.SignatureDef], Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a version was asked and answered, in arrays."""
+
+    version: int
+    signature: meta_graph_pb2.SignatureDef
+    inputs: Mapping[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
 
 
 class Inference:
@@ -49,22 +60,23 @@ class Inference:
             arrays = model.predict_protos(name, request.inputs, request.output_filter, timeout)
             outputs = model.signatures[name].outputs
         response = predict_pb2.PredictResponse()
-        _answered_by(response.model_spec, spec, version)
+        answered_by(response.model_spec, spec, version)
         for alias, array in arrays.items():
             tensors.to_proto(array, outputs[alias].dtype, response.outputs[alias])
         return response
 
     def predict_arrays(
         self, spec: model_pb2.ModelSpec, inputs: Inputs, timeout: float | None = None
-    ) -> dict[str, np.ndarray]:
+    ) -> Prediction:
         """`predict` on arrays, which `inputs` makes once the version's signature is known."""
         name = spec.signature_name or DEFAULT_SIGNATURE
-        with self._registry.acquire(spec) as (_, model):
+        with self._registry.acquire(spec) as (version, model):
             if name not in model.signatures:
                 raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
             arrays = inputs(model.signatures[name])
             with self._running(spec.name, "Predict"):
-                return model.predict(name, arrays, timeout=timeout)
+                outputs = model.predict(name, arrays, timeout=timeout)
+            return Prediction(version, model.signatures[name], arrays, outputs)
 
     def classify(
         self, request: classification_pb2.ClassificationRequest, timeout: float | None = None
@@ -102,7 +114,7 @@ class Inference:
         with self._registry.acquire(spec) as (version, model), self._running(spec.name, api):
             response.result.CopyFrom(examples.ask(method, model, spec.signature_name, request.input, timeout))
         self._metrics.examples(self._registry.served(spec.name), _count(request.input))
-        _answered_by(response.model_spec, spec, version)
+        answered_by(response.model_spec, spec, version)
 
     @contextmanager
     def _running(self, model: str, api: str) -> Iterator[None]:
@@ -117,7 +129,8 @@ def _check_spec(request: Any) -> None:
         raise invalid_argument("Missing ModelSpec")
 
 
-def _answered_by(answer: model_pb2.ModelSpec, asked: model_pb2.ModelSpec, version: int) -> None:
+def answered_by(answer: model_pb2.ModelSpec, asked: model_pb2.ModelSpec, version: int) -> None:
+    """Fills the model spec of an answer."""
     answer.name = asked.name
     answer.version.value = version
     answer.signature_name = asked.signature_name or DEFAULT_SIGNATURE

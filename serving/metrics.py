@@ -48,6 +48,8 @@ class Metrics:
         self.processed_batch_size = Histogram(
             "/tensorflow/serving/batching_session/processed_batch_size", [], _SIZES
         )
+        # not TF Serving's: rows of the served log by what became of them, "written", "dropped" or "failed"
+        self.served_log_rows = Counter("/antiphon/serving/served_log_rows", ["outcome"])
 
     @contextmanager
     def observe(self, model: str, api: str, entrypoint: str) -> Iterator[None]:

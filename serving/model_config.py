@@ -6,20 +6,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
+from tensorflow_serving.config import (
+    file_system_storage_path_source_pb2,
+    logging_config_pb2,
+    model_server_config_pb2,
+)
 
 from serving import text_config
 from serving.version_policy import All, Latest, Specific, VersionPolicy
 
+LOG_COLLECTOR = "served_log"  # the type of a log_collector_config, which may also be left out
+
+
+@dataclass(frozen=True)
+class LoggingConfig:
+    """Where answered requests are written, and which share of them: `filename_prefix` is the folder."""
+
+    folder: Path
+    sampling_rate: float = 1.0
+
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One model: the folder with its version folders, which versions to serve, and names for some of them."""
+    """One model: the folder with its version folders, which versions to serve, names for some of them, and its log."""
 
     name: str
     base_path: Path
     policy: VersionPolicy = Latest()
     labels: Mapping[str, int] = field(default_factory=dict)
+    logging: LoggingConfig | None = None  # None: the server's own, where it has one
 
     def __post_init__(self) -> None:
         if not self.name or "/" in self.name or ":" in self.name:
@@ -64,8 +79,27 @@ def _model(model: model_server_config_pb2.ModelConfig) -> ModelConfig:
             f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
         )
     return ModelConfig(
-        model.name, Path(model.base_path), _policy(model.model_version_policy), dict(model.version_labels)
+        model.name,
+        Path(model.base_path),
+        _policy(model.model_version_policy),
+        dict(model.version_labels),
+        _logging(model.name, model.logging_config) if model.HasField("logging_config") else None,
     )
+
+
+def _logging(name: str, config: logging_config_pb2.LoggingConfig) -> LoggingConfig:
+    collector = config.log_collector_config
+    if collector.type not in ("", LOG_COLLECTOR):
+        raise ValueError(f"Cannot find LogCollector::Factory for type: {collector.type}")
+    if not collector.filename_prefix.startswith("/"):
+        raise ValueError(
+            f"model {name}: logging_config.log_collector_config.filename_prefix must be an absolute path, the log's "
+            f"folder, got {collector.filename_prefix!r}"
+        )
+    rate = config.sampling_config.sampling_rate
+    if not 0 <= rate <= 1:
+        raise ValueError(f"model {name}: logging_config.sampling_config.sampling_rate must lie in 0..1, got {rate}")
+    return LoggingConfig(Path(collector.filename_prefix), rate)
 
 
 def _platform(model: model_server_config_pb2.ModelConfig) -> str:

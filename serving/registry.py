@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import grpc
@@ -22,6 +22,7 @@ class ModelRegistry:
     Args:
         allow_unavailable_labels: whether a label that is new may name a version that is not loaded. As in TF Serving,
             without it a config's labels can only come once their versions serve.
+        changed: told which models are to be served, before they are; may refuse them with a `StatusError`.
 
     Raises:
         StatusError: as `apply`.
@@ -33,10 +34,12 @@ class ModelRegistry:
         poll_seconds: float,
         runtime: Runtime | None = None,
         allow_unavailable_labels: bool = False,
+        changed: Callable[[Sequence[ModelConfig]], None] = lambda configs: None,
     ):
         self._poll_seconds = poll_seconds
         self._runtime = runtime or Runtime()
         self._allow_unavailable_labels = allow_unavailable_labels
+        self._changed = changed
         self._changing = threading.Lock()
         self._models: dict[str, ModelVersions] = {}
         self.apply(configs)
@@ -48,11 +51,13 @@ class ModelRegistry:
             The names of the new ones.
 
         Raises:
-            StatusError: FAILED_PRECONDITION for a label of a version that is not loaded; nothing is changed.
+            StatusError: FAILED_PRECONDITION for a label of a version that is not loaded, and what `changed`
+                raises; nothing is changed.
         """
         with self._changing:
             for config in configs:
                 self._check_labels(config)
+            self._changed(configs)
             models = {config.name: self._prepare(config) for config in configs}
             new = [name for name in models if name not in self._models]
             gone = [model for model in self._models.values() if model not in models.values()]

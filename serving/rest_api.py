@@ -24,6 +24,7 @@ from serving import grpc_api, json_examples, json_tensors
 from serving.inference import Inference
 from serving.metrics import PATH, Metrics
 from serving.registry import ModelRegistry
+from serving.request_log import RequestLog, Sampled
 from serving.status import HTTP_STATUS, StatusError, invalid_argument
 
 _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -63,6 +64,7 @@ class RestApi:
         registry: ModelRegistry,
         inference: Inference,
         metrics: Metrics,
+        request_log: RequestLog,
         metrics_path: str | None = PATH,
         timeout: float | None = None,
         cors: bool = False,
@@ -70,12 +72,13 @@ class RestApi:
         self._registry = registry
         self._inference = inference
         self._metrics = metrics
+        self._log = request_log
         self._metrics_path = metrics_path
         self._timeout = timeout
         self._headers = CORS_HEADERS if cors else {}
 
-    def handle(self, method: str, path: str, body: bytes) -> Response:
-        """The response to one request: `path` as sent, without its query."""
+    def handle(self, method: str, path: str, body: bytes, context: bytes = b"") -> Response:
+        """The response to one request: `path` as sent, without its query; `context` its header for the served log."""
         if path == self._metrics_path:
             return Response(200, "text/plain", self._metrics.page().encode())
         if not _API.fullmatch(path):
@@ -83,17 +86,19 @@ class RestApi:
         if method == "OPTIONS" and self._headers:
             return Response(200, "application/json", b"", self._headers)
         try:
-            return Response(200, "application/json", self._api(method, path, body), self._headers)
+            return Response(200, "application/json", self._api(method, path, body, context), self._headers)
         except StatusError as error:
             return error_response(HTTP_STATUS[error.code], error.message, self._headers)
 
-    def _api(self, method: str, path: str, body: bytes) -> bytes:
+    def _api(self, method: str, path: str, body: bytes, context: bytes) -> bytes:
         if method == "POST" and (match := _INFERENCE.fullmatch(path)):
             spec = _model_spec(match)
             api = match["method"].lower()
             ask = {"predict": self._predict, "classify": self._classify, "regress": self._regress}[api]
-            with self._metrics.observe(self._registry.served(spec.name), api, "REST"):
-                return ask(spec, body)
+            model = self._registry.served(spec.name)
+            sampled = self._log.sample(model, api.capitalize(), "REST", lambda: context)
+            with self._metrics.observe(model, api, "REST"):
+                return ask(spec, body, sampled)
         if method == "GET" and (match := _MODEL.fullmatch(path)):
             if not match["name"]:
                 raise invalid_argument("Missing model name in request.")
@@ -101,7 +106,7 @@ class RestApi:
             return self._metadata(spec) if match["metadata"] else self._status(spec)
         raise invalid_argument(f"Malformed request: {method} {path}")
 
-    def _predict(self, spec: model_pb2.ModelSpec, body: bytes) -> bytes:
+    def _predict(self, spec: model_pb2.ModelSpec, body: bytes, sampled: Sampled | None) -> bytes:
         document = json_tensors.parse(body)
         spec.signature_name = json_tensors.signature_name(document)
         by_row = False
@@ -114,19 +119,26 @@ class RestApi:
             arrays, by_row = json_tensors.read_inputs(document, signature.inputs)
             return arrays
 
-        outputs = self._inference.predict_arrays(spec, inputs, self._timeout)
-        return json_tensors.write_outputs(outputs, by_row)
+        prediction = self._inference.predict_arrays(spec, inputs, self._timeout)
+        answer = json_tensors.write_outputs(prediction.outputs, by_row)
+        if sampled is not None:
+            sampled.arrays(spec, prediction, len(body) + len(answer))
+        return answer
 
-    def _classify(self, spec: model_pb2.ModelSpec, body: bytes) -> bytes:
+    def _classify(self, spec: model_pb2.ModelSpec, body: bytes, sampled: Sampled | None) -> bytes:
         request = classification_pb2.ClassificationRequest(model_spec=spec)
         _read_examples(body, request)
         response = self._inference.classify(request, self._timeout)
+        if sampled is not None:
+            sampled.messages(request, response, response.model_spec)
         return json_examples.write_classifications(response.result)
 
-    def _regress(self, spec: model_pb2.ModelSpec, body: bytes) -> bytes:
+    def _regress(self, spec: model_pb2.ModelSpec, body: bytes, sampled: Sampled | None) -> bytes:
         request = regression_pb2.RegressionRequest(model_spec=spec)
         _read_examples(body, request)
         response = self._inference.regress(request, self._timeout)
+        if sampled is not None:
+            sampled.messages(request, response, response.model_spec)
         return json_examples.write_regressions(response.result)
 
     def _status(self, spec: model_pb2.ModelSpec) -> bytes:

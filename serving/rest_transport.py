@@ -10,6 +10,7 @@ from urllib.parse import quote
 import grpc
 import urllib3
 
+from feature_store.request_context import HEADER
 from serving import wire_arrays
 from serving.errors import Target
 from serving.status import StatusError
@@ -43,7 +44,8 @@ class Rest:
     def predict(self, call: Call, timeout: float) -> Answer:
         inputs = {name: wire_arrays.to_json(array) for name, array in call.inputs.items()}
         body = json.dumps({"signature_name": call.signature, "inputs": inputs}).encode()
-        outputs = self._request("POST", f"{_path(call.target)}:predict", body, "outputs", timeout)
+        headers = {HEADER: call.context} if call.context else None
+        outputs = self._request("POST", f"{_path(call.target)}:predict", body, "outputs", timeout, headers)
         if not isinstance(outputs, dict):  # a signature's only output comes without its name
             outputs = {call.outputs[0] if call.outputs else ONLY_OUTPUT: outputs}
         arrays = {name: wire_arrays.from_json(name, outputs[name]) for name in wanted(call, outputs)}
@@ -66,10 +68,18 @@ class Rest:
     def close(self) -> None:
         self._pool.close()
 
-    def _request(self, method: str, path: str, body: bytes | None, field: str, timeout: float) -> Any:
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        field: str,
+        timeout: float,
+        headers: dict[str, str] | None = None,
+    ) -> Any:
         """The field of the answer's JSON object."""
         try:
-            status, data = self._exchange(method, path, body, timeout)
+            status, data = self._exchange(method, path, body, timeout, headers)
         except urllib3.exceptions.NewConnectionError as error:
             raise StatusError(grpc.StatusCode.UNAVAILABLE, str(error)) from error
         except urllib3.exceptions.TimeoutError as error:
@@ -86,10 +96,12 @@ class Rest:
         code = _CODES.get(status, grpc.StatusCode.UNKNOWN if status != 200 else grpc.StatusCode.INTERNAL)
         raise StatusError(code, answer.get("error", f"HTTP {status}: {data[:200].decode('utf-8', 'replace')}"))
 
-    def _exchange(self, method: str, path: str, body: bytes | None, timeout: float) -> tuple[int, bytes]:
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, timeout: float, headers: dict[str, str] | None
+    ) -> tuple[int, bytes]:
         deadline = time.monotonic() + timeout
         response = self._pool.request(
-            method, path, body=body, timeout=urllib3.Timeout(total=timeout), preload_content=False
+            method, path, body=body, headers=headers, timeout=urllib3.Timeout(total=timeout), preload_content=False
         )
         chunks = []
         try:

@@ -26,6 +26,7 @@ from serving.inference import Inference
 from serving.metrics import PATH
 from serving.model_config import ModelConfig
 from serving.registry import ModelRegistry
+from serving.request_log import RequestLog
 from serving.rest_api import RestApi
 from serving.status import StatusError
 
@@ -76,21 +77,24 @@ class Server:
         credentials = tls.credentials(config.ssl_config_file) if config.ssl_config_file else None
         self._runtime = runtime.from_config(config)
         metrics = self._runtime.metrics
+        request_log = RequestLog(config, metrics)  # the registry tells it when all models are gone
         try:
             self._registry = ModelRegistry(
                 self._models,
                 config.poll_seconds,
                 self._runtime,
                 config.allow_version_labels_for_unavailable_models,
+                request_log.serve,
             )
         except (StatusError, OSError):
+            request_log.close()
             self._runtime.stop()
             raise
         inference = Inference(self._registry, metrics)
         try:
             self._grpc = _grpc_server(config)
             prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-                PredictionService(self._registry, inference, metrics), self._grpc
+                PredictionService(self._registry, inference, metrics, request_log), self._grpc
             )
             model_service_pb2_grpc.add_ModelServiceServicer_to_server(
                 ModelService(self._registry), self._grpc
@@ -99,7 +103,9 @@ class Server:
                 RetrievalService(self._registry, metrics).add_to(self._grpc)
             self.grpc_port = _bind(self._grpc, config, credentials)
             timeout = config.rest_timeout_ms / 1000 or None
-            api = RestApi(self._registry, inference, metrics, metrics_path, timeout, config.rest_cors)
+            api = RestApi(
+                self._registry, inference, metrics, request_log, metrics_path, timeout, config.rest_cors
+            )
             self._http = HttpServer(api, config)
         except OSError:
             self._registry.stop()

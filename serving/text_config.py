@@ -12,7 +12,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from serving.descriptors import messages
+from feature_store.descriptors import messages
 
 _CLASSES = messages(
     "antiphon.serving.config",

@@ -21,12 +21,14 @@ class Call:
         signature: its name; "" is the default one.
         inputs: an array for each input.
         outputs: the outputs wanted; none means all.
+        context: a `RequestContext` as its header, for the server's log; "": none.
     """
 
     target: Target
     signature: str
     inputs: dict[str, np.ndarray]
     outputs: tuple[str, ...] = ()
+    context: str = ""
 
 
 @dataclass(frozen=True)

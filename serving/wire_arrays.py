@@ -11,21 +11,10 @@ from typing import Any
 import grpc
 import numpy as np
 
-from serving import wire
+from feature_store.prediction_log import DT_STRING, TYPES, tensor_array
 from serving.status import StatusError
 
-# DataType (tensorflow/core/framework/types.proto) → (numpy's type, field of the values)
-_TYPES: dict[int, tuple[np.dtype, str]] = {
-    wire.DT_FLOAT: (np.dtype(np.float32), "float_val"),
-    2: (np.dtype(np.float64), "double_val"),
-    3: (np.dtype(np.int32), "int_val"),
-    4: (np.dtype(np.uint8), "int_val"),
-    5: (np.dtype(np.int16), "int_val"),
-    6: (np.dtype(np.int8), "int_val"),
-    9: (np.dtype(np.int64), "int64_val"),
-    10: (np.dtype(np.bool_), "bool_val"),
-}
-_NUMBERS = {dtype: number for number, (dtype, _) in _TYPES.items()}
+_NUMBERS = {dtype: number for number, (dtype, _) in TYPES.items()}
 
 
 def from_values(name: str, values: Any) -> np.ndarray:
@@ -59,7 +48,7 @@ def fill(tensor: Any, array: np.ndarray) -> None:
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
     if array.dtype.hasobject:
-        tensor.dtype = wire.DT_STRING
+        tensor.dtype = DT_STRING
         tensor.string_val.extend(value.encode() if isinstance(value, str) else value for value in array.ravel())
     else:
         tensor.dtype = _NUMBERS[array.dtype]
@@ -72,19 +61,8 @@ def from_tensor(name: str, tensor: Any) -> np.ndarray:
     Raises:
         StatusError: INTERNAL for a type that is not read here, or values that are not of the tensor's shape.
     """
-    shape = [dim.size for dim in tensor.tensor_shape.dim]
     try:
-        if tensor.dtype == wire.DT_STRING:
-            values = tensor.string_val if name.endswith("_bytes") else [value.decode() for value in tensor.string_val]
-            array = np.empty(len(values), dtype=object)
-            array[:] = list(values)
-        elif tensor.dtype not in _TYPES:
-            raise ValueError(f"type {tensor.dtype} is not read here")
-        else:
-            dtype, field = _TYPES[tensor.dtype]
-            content = tensor.tensor_content
-            array = np.frombuffer(content, dtype) if content else np.array(getattr(tensor, field), dtype)
-        return array.reshape(shape)
+        return tensor_array(name, tensor)
     except ValueError as error:
         raise StatusError(grpc.StatusCode.INTERNAL, f"output {name}: {error}") from error
 

@@ -86,7 +86,7 @@ def test_the_readme_s_commands_exist(repository):
             options = parser().parse_args(command[1:])
             if options.command == "bench":
                 assert options.name in benchmark_names()
-            else:
+            elif "config" in options:
                 load(repository / options.config, options.overrides)
 
 

@@ -21,7 +21,7 @@ def config(tmp_path):
 
 def test_help_names_every_command():
     told = antiphon("--help").stdout
-    for command in [*STAGES, "run", "llm", "serve", "recommend", "bench", "reproduce"]:
+    for command in [*STAGES, "run", "llm", "serve", "recommend", "skew", "experiment", "replay", "bench", "reproduce"]:
         assert f"    {command}" in told
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, predict_pb2
 
+from feature_store.prediction_log import DT_FLOAT, DT_STRING
 from serving import wire
 
 
@@ -14,7 +15,7 @@ def test_a_predict_request_reads_as_tf_servings() -> None:
     ours.model_spec.version.value = 3
     ours.model_spec.signature_name = "score"
     tensor = ours.inputs["history"]
-    tensor.dtype = wire.DT_STRING
+    tensor.dtype = DT_STRING
     tensor.tensor_shape.dim.add(size=1)
     tensor.tensor_shape.dim.add(size=2)
     tensor.string_val.extend([b"a", b"\xff"])
@@ -34,7 +35,7 @@ def test_reads_tf_servings_predict_response() -> None:
     theirs.outputs["scores"].tensor_shape.dim.add(size=2)
     theirs.outputs["scores"].float_val.extend([0.5, -1.0])
     ours = wire.PredictResponse.FromString(theirs.SerializeToString())
-    assert ours.outputs["scores"].dtype == wire.DT_FLOAT
+    assert ours.outputs["scores"].dtype == DT_FLOAT
     assert list(ours.outputs["scores"].float_val) == [0.5, -1.0]
     assert [dim.size for dim in ours.outputs["scores"].tensor_shape.dim] == [2]
     assert ours.SerializeToString(deterministic=True) == theirs.SerializeToString(deterministic=True)

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
+from feature_store.prediction_log import DT_FLOAT
 from serving import wire, wire_arrays
 from serving.status import StatusError
 
@@ -87,7 +88,7 @@ def test_an_output_of_another_type_or_shape_is_an_internal_error() -> None:
     half = wire.Tensor.FromString(tf.make_tensor_proto([1.0], tf.float16).SerializeToString())
     with pytest.raises(StatusError, match="output x: type 19 is not read here"):
         wire_arrays.from_tensor("x", half)
-    short = wire.Tensor(dtype=wire.DT_FLOAT, float_val=[1.0], tensor_shape={"dim": [{"size": 2}]})
+    short = wire.Tensor(dtype=DT_FLOAT, float_val=[1.0], tensor_shape={"dim": [{"size": 2}]})
     with pytest.raises(StatusError, match="output x: cannot reshape"):
         wire_arrays.from_tensor("x", short)
 
