@@ -100,7 +100,8 @@ class _Judge:
             with tf.GradientTape() as tape, Step(number, recommender.dense) as step:
                 source = Watched(tape)
                 objective = Collaboration(recommender, prediction, source)
-                batch = objective.batch(history, targets, tf.stack([tf.constant(seed, tf.int64), number]), stored.read(*pieces))
+                seeds = tf.stack([tf.constant(seed, tf.int64), number])
+                batch = objective.batch(history, targets, seeds, stored.read(*pieces))
                 loss, _ = objective.loss(step, batch)
             gradients, helped = tape.gradient(loss, [source.h, source.gate])
             return gradients, helped > 0, batch.window.targets[:, -1] > 0, step.told
