@@ -89,6 +89,7 @@ def rounds(config: Config, variant: str) -> list[dict[str, Any]]:
                 "adapter_version": known["adapter_version"],
                 "updates": told["update"]["updates"],
                 "loss": told["train"]["loss"],
+                "trained_examples_per_second": told["train"]["examples_per_second"],
                 "valid_ndcg@10": told["train"]["valid_ndcg@10"],
                 **{name: value for name, value in failed.items() if name.startswith("loss/")},
                 "users_per_second": {
@@ -232,7 +233,9 @@ def _train(variant: str, number: int) -> Work:
             rule = f"round {number} ends after {epochs} epochs; remove {folder} to start anew"
             raise ValueError(f"{folder}: was trained for {summary['epochs']} epochs, {rule}")
         last = json.loads((folder / "history.json").read_text(encoding="utf-8"))["epochs"][-1]
+        speed = round(last["examples"] / last["seconds"], 1)
         found = {"checkpoint": checkpoint.newest(folder / "checkpoints").name, "loss": last["loss"], **summary}
+        found["examples_per_second"] = speed
         records.write_text(_round(config, variant, number) / "trained.json", records.to_json(found))
         return found
 

@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         subprocess.run(command, check=True)
         rounds = json.loads((Path(runs) / "bench" / "models" / options.variant / "rounds.json").read_text())
     kept = ("round", "users", "refreshed", "share", "failed", "helped", "users_per_second", "seconds")
+    kept += ("trained_examples_per_second",)
     told = [{name: one[name] for name in kept} for one in rounds]
     about = {"machine": _machine.describe(), "config": options.config, "quick": options.quick}
     print(json.dumps({**about, "rounds": told}))

@@ -53,7 +53,9 @@ def run(
     train = replace(train, model=replace(train.model, dropout=0.0))
     recommender = build(train, data, knowledge)
     restore_for_use(checkpoint, recommender.tables, recommender.dense)
-    judge = _Judge(data, recommender, train, stored)
+    # A model that draws what it is asked is not to draw the same in every round.
+    seed = train.seed * 2**32 + int(checkpoint.name.removeprefix("ckpt-"))
+    judge = _Judge(data, recommender, train, stored, seed)
     described: dict[str, Any] = {
         **{name: stored.manifest[name] for name in ("model_id", "adapter_version", "parts", "width", "events")},
         "checkpoint": checkpoint.name,
@@ -85,7 +87,9 @@ class Watched:
 
 
 class _Judge:
-    def __init__(self, data: Examples, recommender: Recommender, train: TrainConfig, stored: Stored) -> None:
+    def __init__(
+        self, data: Examples, recommender: Recommender, train: TrainConfig, stored: Stored, seed: int
+    ) -> None:
         self._data, self._batch, self._told = data, train.batch, {}
         prediction, length = Prediction(recommender, train.loss, popularity(data, train)), recommender.config.max_length
 
@@ -96,7 +100,8 @@ class _Judge:
             with tf.GradientTape() as tape, Step(number, recommender.dense) as step:
                 source = Watched(tape)
                 objective = Collaboration(recommender, prediction, source)
-                batch = objective.batch(history, targets, tf.stack([train.seed, number]), stored.read(*pieces))
+                seeds = tf.stack([tf.constant(seed, tf.int64), number])
+                batch = objective.batch(history, targets, seeds, stored.read(*pieces))
                 loss, _ = objective.loss(step, batch)
             gradients, helped = tape.gradient(loss, [source.h, source.gate])
             return gradients, helped > 0, batch.window.targets[:, -1] > 0, step.told

@@ -63,21 +63,22 @@ def settings(repository, tiny_llm, tmp_path_factory):
 
 def run(config):
     """All that is left to do, in this process; the names of the stages."""
-    left = [stage for stage in stages.needed(config, "rounds") if not stages.holds(config, stage)]
-    for stage in left:
-        stages.do(config, stage)
-    return [stage.name for stage in left]
+    done = []
+    for stage in stages.needed(config, "rounds"):
+        if not stages.holds(config, stage):
+            stages.do(config, stage)
+            done.append(stage.name)
+    return done
 
 
 @pytest.fixture(scope="module")
 def whole(settings):
-    """Two rounds without a break."""
+    """A round, and then another that goes on from it."""
+    done = run(settings("whole", rounds=1))
+    steps = [[f"refresh-rounds-{number}-{step}" for step in refresh.STEPS] for number in (0, 1)]
+    assert done[-7:] == ["refresh-rounds-adapter", *steps[0], "refresh-rounds-view"]
     config = settings("whole")
-    assert [name for name in run(config) if name.startswith("refresh")] == [
-        "refresh-rounds-adapter",
-        *(f"refresh-rounds-{number}-{step}" for number in (0, 1) for step in refresh.STEPS),
-        "refresh-rounds-view",
-    ]
+    assert run(config) == [*steps[1], "refresh-rounds-view"]
     return config
 
 
@@ -133,13 +134,10 @@ def test_the_record_tells_of_each_round(whole, capsys):
     assert f"round 1: {second['refreshed']} of {second['users']} users refreshed" in printed
 
 
-def test_rounds_that_are_done_stay_and_another_goes_on_from_them(whole, settings):
+def test_rounds_that_are_done_stay(whole):
     assert run(whole) == []
-    more = settings("whole", rounds=3)
-    assert run(more) == [*(f"refresh-rounds-2-{step}" for step in refresh.STEPS), "refresh-rounds-view"]
-    assert len(refresh.rounds(more, "rounds")) == 3
     history = json.loads((whole.folder / "models" / "rounds" / "history.json").read_text())
-    assert history["summary"]["epochs"] == 3
+    assert history["summary"]["epochs"] == 2 and len(refresh.rounds(whole, "rounds")) == 2
 
 
 def test_evaluation_reads_the_knowledge_of_the_best_checkpoint_s_round(whole):
