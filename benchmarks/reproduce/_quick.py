@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from antiphon.config import Config
@@ -21,6 +22,11 @@ def quick(reproduction: Reproduction) -> Reproduction:
     there = [replace(row, data=DATA) for row in reproduction.rows if row.data == first]
     splits = {split: [row for row in there if row.split == split] for split in dict.fromkeys(r.split for r in there)}
     rows = tuple(row for number, part in enumerate(splits.values()) for row in part[: 1 if number else None])
+    return small(reproduction, rows, lambda row: cut(reproduction.config(replace(row, data=first)), row))
+
+
+def small(reproduction: Reproduction, rows: tuple[Row, ...], config: Callable[[Row], Config]) -> Reproduction:
+    """`reproduction` with these rows in the place of its own, which mean nothing."""
     return replace(
         reproduction,
         name=f"{reproduction.name}_quick",
@@ -28,11 +34,13 @@ def quick(reproduction: Reproduction) -> Reproduction:
         title=f"{reproduction.title}: a slice",
         about=ABOUT,
         rows=rows,
-        config=lambda row: cut(reproduction.config(replace(row, data=first)), row),
+        further=(),
+        config=config,
         published=lambda row: None,
         best_known=lambda row: None,
         aim=lambda row: None,
         seeds=lambda row: 1,
+        minutes=lambda row: 0.0,
         titles={**reproduction.titles, DATA: "MovieLens-100k"},
         here=True,
     )

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from antiphon.config import Config
+from antiphon.work import LLM_FREE_TO_CHANGE
 from benchmarks.reproduce._rows import Row
 from trainer.train import FREE_TO_CHANGE
 
@@ -26,6 +27,9 @@ def of(config: Config, row: Row) -> dict[str, Any]:
         "train": (config.variants[row.name], _TRAIN),
         "evaluate": (config.evaluate, {"batch", "cluster"}),
     }
+    if config.variants[row.name].coco.enabled:
+        parts["llm"] = (config.llm, set(LLM_FREE_TO_CHANGE))
+        parts["prompts"] = (config.prompts, set())
     found = {"reader": config.data.reader}
     found |= {name: values for name, (part, free) in parts.items() if (values := _changed(part, free))}
     return json.loads(json.dumps(found))
