@@ -45,7 +45,7 @@ def parse(reproduction: Reproduction, argv: Sequence[str]) -> argparse.Namespace
     parser.add_argument("--runs", type=Path, default=Path("runs/reproduce"), help="the rows' runs (%(default)s)")
     parser.add_argument("--out", type=Path, help=f"folder of the page and its results ({OUT})")
     parser.add_argument("--again", action="store_true", help="do rows that are there again, from their beginning")
-    small = "the same with tiny models on MovieLens-100k, in minutes, into --runs"
+    small = "the same with tiny models on little data, in minutes, into --runs"
     parser.add_argument("--quick", action="store_true", help=small)
     options = parser.parse_args(argv)
     if options.quick and options.data:
@@ -86,12 +86,15 @@ def select(reproduction: Reproduction, options: argparse.Namespace) -> list[Row]
 
 def run(reproduction: Reproduction, rows: Sequence[Row], runs: Path, out: Path, again: bool = False) -> int:
     """Does those of `rows` that are not in `out`, and writes the page."""
+    rows = list(dict.fromkeys(one for row in rows for one in (reproduction.start(row), row) if one is not None))
     configs = {row: replace(reproduction.config(row), runs=str(runs)) for row in rows}
     for row, config in configs.items():
         path = config.data.path
         require(not path or Path(path).exists(), f"{row}: data.path", "must be there (set ANTIPHON_DATA?)", path)
     results = Results.read(out / f"{reproduction.name}.json")
-    todo = [row for row in rows if again or not holds(results, row, configs[row])]
+    todo = {row for row in rows if again or not holds(results, row, configs[row])}
+    starts = {one for row in todo if (one := reproduction.start(row)) is not None}
+    todo |= {row for row in starts if not _row.lies_in_run(row, configs[row])}
     there = "; --again does them again" if len(todo) < len(rows) else ""
     print(f"{reproduction.name}: {len(todo)} of {len(rows)} rows to do for {results.path}{there}", flush=True)
     start, failed = time.monotonic(), []
@@ -153,7 +156,8 @@ def _compare(reproduction: Reproduction, results: Results, runs: Path) -> None:
                 continue
             configs = {one: replace(reproduction.config(one), runs=str(runs)) for one in (row, baseline)}
             if all(holds(results, *one) and _row.lies_in_run(*one) for one in configs.items()):
-                results.compare(_row.compare(row, baseline, configs[row], reproduction.group))
+                groups = reproduction.group(row, baseline, configs[row])
+                results.compare(_row.compare(row, baseline, configs[row], groups))
             else:
                 print(f"{row}: not compared with {baseline.name}: {runs} does not hold both as they are in the results")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +12,26 @@ from trainer import metrics, statistics
 from trainer.config import EvaluateConfig
 from trainer.statistics import Comparison
 
+METRIC = "recall@5"
 
-def compare(a: Path, b: Path, groups: Mapping[str, str], evaluate: EvaluateConfig) -> dict[str, Comparison]:
-    """b − a of R@5 by group, smallest name first; users that are in no group are left out.
+
+def compare(
+    a: Path, b: Path, groups: Mapping[str, Collection[str]], evaluate: EvaluateConfig
+) -> dict[str, Comparison]:
+    """b − a of R@5 by group.
 
     Args:
-        a, b: evaluations of the same users in the same order. groups: by user id.
+        a, b: evaluations of the same users in the same order. groups: ids of each one's users; a group of which nobody
+            is in the split has no comparison.
     """
     if not groups:
         return {}
-    table = pq.read_table(a / "per_user.parquet")
-    names = np.array([groups.get(user.decode(), "") for user in table["user"].to_pylist()])
-    before, after = _recall(a), _recall(b)
-    found = {}
-    for name in sorted(set(names) - {""}):
-        own = names == name
-        found[name] = statistics.paired({"r": before[own]}, {"r": after[own]}, evaluate.bootstrap)["r"]
+    users = [user.decode() for user in pq.read_table(a / "per_user.parquet")["user"].to_pylist()]
+    before, after, found = _recall(a), _recall(b), {}
+    for name, members in groups.items():
+        own = np.array([user in members for user in users])
+        if own.any():
+            found[name] = statistics.paired({METRIC: before[own]}, {METRIC: after[own]}, evaluate.bootstrap)[METRIC]
     return found
 
 

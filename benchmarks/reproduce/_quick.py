@@ -8,6 +8,7 @@ from dataclasses import replace
 from antiphon.config import Config
 from benchmarks.reproduce._rows import Reproduction, Row
 from feature_store.config import DataConfig
+from trainer.config import TrainConfig
 
 DATA = "ml100k"
 LENGTH = 7  # three widths (`trainer.layers.groups`), each of which a graph is made for
@@ -25,14 +26,16 @@ def quick(reproduction: Reproduction) -> Reproduction:
     return small(reproduction, rows, lambda row: cut(reproduction.config(replace(row, data=first)), row))
 
 
-def small(reproduction: Reproduction, rows: tuple[Row, ...], config: Callable[[Row], Config]) -> Reproduction:
+def small(
+    reproduction: Reproduction, rows: tuple[Row, ...], config: Callable[[Row], Config], about: str = ABOUT
+) -> Reproduction:
     """`reproduction` with these rows in the place of its own, which mean nothing."""
     return replace(
         reproduction,
         name=f"{reproduction.name}_quick",
         command=f"{reproduction.command} --quick",
         title=f"{reproduction.title}: a slice",
-        about=ABOUT,
+        about=about,
         rows=rows,
         further=(),
         config=config,
@@ -48,14 +51,17 @@ def small(reproduction: Reproduction, rows: tuple[Row, ...], config: Callable[[R
 
 def cut(config: Config, row: Row) -> Config:
     """`config`, which came from the row of another data set, for two epochs of a small model."""
-    (train,) = config.variants.values()
+    variants = {name: _cut(train) for name, train in config.variants.items()}
+    return replace(
+        config, name=row.folder, data=DataConfig(), features=replace(config.features, history_length=LENGTH),
+        train=variants[row.name], variants=variants, evaluate=replace(config.evaluate, bootstrap=200),
+    )  # fmt: skip
+
+
+def _cut(train: TrainConfig) -> TrainConfig:
     attributes = ("categories",) if train.model.attributes else ()
-    train = replace(
+    return replace(
         train, batch=128, epochs=2, validate_every=2, checkpoint_every=2, steps_per_schedule=1,
         model=replace(train.model, d=16, blocks=1, max_length=LENGTH, attributes=attributes),
         pretrain=replace(train.pretrain, epochs=min(train.pretrain.epochs, 1)),
-    )  # fmt: skip
-    return replace(
-        config, name=row.folder, data=DataConfig(), features=replace(config.features, history_length=LENGTH),
-        train=train, variants={row.name: train}, evaluate=replace(config.evaluate, bootstrap=200),
     )  # fmt: skip

@@ -6,7 +6,7 @@ import json
 import resource
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from benchmarks.reproduce import _settings
 from benchmarks.reproduce._results import Paired, Result
 from benchmarks.reproduce._rows import METRICS, Row
 from benchmarks.reproduce._sides import Sides
-from trainer.config import LossConfig
+from trainer.config import LossConfig, TrainConfig
 from trainer.statistics import Comparison, Interval
 
 READY = ("ingest", "embed", "features", "examples", "knowledge", "prompts")
@@ -80,9 +80,16 @@ def do(
     config = sides.named(config, row.name) if here else config
     with measured(row, config):
         _run(config, [stage for stage in plan(config) if stage.name == f"train-{row.name}"], here)
-    alone = replace(config, variants={row.name: config.variants[row.name]})
+    alone = replace(config, variants={row.name: _alone(row, config)})
     _run(alone, [stage for stage in plan(alone) if stage.name == "evaluate"], here)
-    return _result(row, alone, observe(row, alone))
+    return _result(row, config, observe(row, config))
+
+
+def _alone(row: Row, config: Config) -> TrainConfig:
+    """The row's settings, for a config without the variant that it starts from."""
+    train = config.variants[row.name]
+    first = str(config.folder / "models" / train.start_from) if train.start_from else ""
+    return replace(train, start_from=first)
 
 
 def lies_in_run(row: Row, config: Config) -> bool:
@@ -92,17 +99,15 @@ def lies_in_run(row: Row, config: Config) -> bool:
     return evaluated and work is not None and work.settings == _settings.of(config, row)
 
 
-def compare(
-    row: Row, baseline: Row, config: Config, group: Callable[[Row, Config], Mapping[str, str]]
-) -> Paired:
-    """The paired test of two rows of one run, which lie in its folder."""
+def compare(row: Row, baseline: Row, config: Config, groups: Mapping[str, Collection[str]]) -> Paired:
+    """The paired test of two rows of one run, which lie in its folder; of R@5 also for each of `groups` of users."""
     from benchmarks.reproduce import _groups
     from trainer import evaluate
 
     folder = config.folder / "evaluation"
     out = folder / f"{row.name}_against_{baseline.name}.json"
     found = evaluate.compare(folder / baseline.name, folder / row.name, out, config.evaluate)["b_minus_a"]
-    parts = _groups.compare(folder / baseline.name, folder / row.name, group(row, config), config.evaluate)
+    parts = _groups.compare(folder / baseline.name, folder / row.name, groups, config.evaluate)
     return Paired(row, baseline, {metric: Comparison(**found[metric]) for metric in METRICS}, parts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,8 @@ class Reproduction:
         cost: what the rows cost, in a sentence.
         minutes: what a row is thought to take on two cores, where none like it has been done; 0 where that is unknown.
         observe: what else is to be known of a row that has been evaluated, as JSON.
-        group: the user groups by which a row is compared with its baselines, by user id.
+        group: the user groups by which a row is compared with a baseline: the ids of each one's users.
+        start: the row whose model this one starts from; None for none.
         here: do every stage in this process, for models so small that starting processes takes longer.
     """
 
@@ -96,7 +97,8 @@ class Reproduction:
     further: tuple[Row, ...] = ()
     minutes: Callable[[Row], float] = lambda row: 0.0
     observe: Callable[[Row, Config], Mapping[str, Any]] = lambda row, config: {}
-    group: Callable[[Row, Config], Mapping[str, str]] = lambda row, config: {}
+    group: Callable[[Row, Row, Config], Mapping[str, Collection[str]]] = lambda row, baseline, config: {}
+    start: Callable[[Row], Row | None] = lambda row: None
     here: bool = False
 
     def all_rows(self, seeds: int | None = None, further: bool = False) -> list[Row]:

@@ -31,7 +31,7 @@ class Sides:
         if key not in self._there:
             name = f"shared-{len(self._there) + 1}"
             records.write_text(config.folder / "config.yaml", dump(config))
-            own = dataclasses.replace(config, variants={name: train})
+            own = dataclasses.replace(config, variants={name: dataclasses.replace(train, start_from="")})
             self._there[key] = self._stack.enter_context(llm.beside(own, name)).llm.address
         link = dataclasses.replace(train.llm, address=self._there[key])
         return dataclasses.replace(
