@@ -72,6 +72,9 @@ class Config:
         for name, train in self.variants.items():
             require(NAME.fullmatch(name) is not None, "variants: a name", rule, name)
             require(name != "popularity", "variants: a name", "must not be that of the baseline", name)
+            if train.coco.stored:
+                rule = f"must be one of sources ({', '.join(self.sources)})"
+                require(train.coco.source in self.sources, f"variants.{name}.coco.source", rule, train.coco.source)
             limit = self.features.history_length
             require(
                 train.model.max_length <= limit,
@@ -79,6 +82,19 @@ class Config:
                 f"must be at most features.history_length ({limit}), all that an example holds",
                 train.model.max_length,
             )
+            self._check_start(name)
+
+    def _check_start(self, name: str) -> None:
+        """That a variant starts from a folder, or from another variant that does not wait for it."""
+        start, before = self.variants[name].start_from, [name]
+        where = f"variants.{name}.start_from"
+        others = [other for other in self.variants if other != name]
+        rule = f"must be another variant ({', '.join(others) or 'there is none'}) or a path such as runs/x/models/y"
+        require(not start or start in others or os.sep in start, where, rule, start)
+        while start in self.variants:
+            require(start not in before, where, f"must not lead back to {name!r}", " <- ".join([*before, start]))
+            before.append(start)
+            start = self.variants[start].start_from
 
     @property
     def folder(self) -> Path:

@@ -48,7 +48,7 @@ def beside(config: Config, variant: str) -> Iterator[TrainConfig]:
         RuntimeError, TimeoutError: it does not come to serve.
     """
     settings = config.variants[variant]
-    if not settings.coco.enabled or settings.llm.address or os.environ.get("TF_CONFIG"):
+    if not settings.coco.live or settings.llm.address or os.environ.get("TF_CONFIG"):
         yield settings
         return
     with _SideProcess(config, variant) as address:

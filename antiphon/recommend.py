@@ -11,6 +11,7 @@ from typing import Any
 
 from antiphon import records, serve, work
 from antiphon.config import Config
+from antiphon.text import cut
 from feature_store.build import read_features
 from feature_store.online import OnlineStore, open_online_store
 from feature_store.table_folder import read_table
@@ -66,8 +67,8 @@ def sample(config: Config) -> dict[str, Any]:
 def show(answer: Answer) -> str:
     """One answer as text: what the user saw last, newest first, beside what is recommended."""
     width = max(24, (min(shutil.get_terminal_size().columns, 120) - 12) // 2)
-    seen = [_cut(item["title"], width) for item in reversed(answer["history"])][:ITEMS]
-    found = [f"{number:>2}. {_cut(item['title'], width)}" for number, item in enumerate(answer["items"], 1)]
+    seen = [cut(item["title"], width) for item in reversed(answer["history"])][:ITEMS]
+    found = [f"{number:>2}. {cut(item['title'], width)}" for number, item in enumerate(answer["items"], 1)]
     lines = [f"{_who(answer)} ({answer['events']} events)", f"    {'last seen':<{width}}  recommended"]
     for row in range(max(len(seen), len(found))):
         left = seen[row] if row < len(seen) else ""
@@ -146,8 +147,3 @@ def _ids(items: Sequence[dict[str, Any]]) -> list[str]:
 
 def _who(answer: Answer) -> str:
     return f"User {answer['user_id']}" if answer["user_id"] else "This history"
-
-
-def _cut(text: str, width: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= width else text[: width - 1] + "…"

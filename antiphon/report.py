@@ -10,7 +10,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from antiphon import chart, records, work
+from antiphon import chart, explanations, records, work
 from antiphon.clock import clock
 from antiphon.config import Config, dump
 from antiphon.html import Markup, element, join, table
@@ -38,6 +38,7 @@ def write(config: Config) -> dict[str, Any]:
     sections = [
         ("Which model is better", _comparison(config)),
         ("Recommendations", _recommendations(config)),
+        *_explanations(config),
         ("Training", _training(config)),
         ("Data", _data(config)),
         ("Time", _time(config)),
@@ -170,6 +171,12 @@ def _recommendations(config: Config) -> Markup:
         f"The histories are the online feature store's."
     )
     return join([element("div", *cards, class_="cards"), element("p", note, class_="note")])
+
+
+def _explanations(config: Config) -> list[tuple[str, Markup]]:
+    """A section for each variant that a language model trained with."""
+    found = {f"What the language model changed in {name}": explanations.read(config, name) for name in config.variants}
+    return [(title, explanations.markup(examples)) for title, examples in found.items() if examples]
 
 
 def _data(config: Config) -> Markup:

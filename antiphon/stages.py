@@ -61,7 +61,7 @@ def plan(config: Config) -> list[Stage]:
     ]  # fmt: skip
     stages += [_knowledge_stage(config, source) for source in config.sources]
     stages += [prompts_stage(config)] if config.uses_prompts else []
-    stages += [_train_stage(config, variant) for variant in config.variants]
+    stages += [_train_stage(config, variant) for variant in _in_order(config)]
     trained = tuple(f"train-{variant}" for variant in config.variants)
     evaluated = tuple(f"evaluation/{name}" for name in ("popularity", *config.variants))
     stages += [
@@ -86,23 +86,43 @@ def prompts_stage(config: Config) -> Stage:
 
 def _knowledge_stage(config: Config, source: str) -> Stage:
     settings = config.sources[source]
-    folders = ("users",) if settings.kind == "template" else ("users", "items")
+    folders = ("users", "shards") if settings.kind == "template" else ("users", "shards", "items")
     products = tuple(f"knowledge/{source}/{folder}" for folder in folders)
     command = ("knowledge", "--source", source)
-    return Stage(f"knowledge-{source}", command, ("ingest", "examples"), settings, products, work.knowledge(source))
+    needs = ("ingest", "examples")
+    return Stage(f"knowledge-{source}", command, needs, settings, products, work.knowledge(source), version=2)
 
 
 def _train_stage(config: Config, variant: str) -> Stage:
     settings = config.variants[variant]
     needs = ("examples", "embed") if settings.model.knowledge else ("examples",)
     needs += ("prompts",) if settings.coco.enabled and settings.coco.prompts == UNIVERSAL else ()
+    needs += (f"train-{settings.start_from}",) if settings.start_from in config.variants else ()
+    needs += (f"knowledge-{settings.coco.source}",) if settings.coco.stored else ()
     products = (f"models/{variant}/history.json", f"models/{variant}/checkpoints")
     command = ("train", "--variant", variant)
     identity = work.train_identity(variant)
-    reads: Any = [settings, config.llm, work.prompts_file(settings)] if settings.coco.enabled else settings
+    reads: Any = _plain(settings)
+    if not settings.start_from:
+        del reads["start_from"]  # what was trained before there was one holds
+    elif settings.start_from not in config.variants:
+        reads = [reads, work.start_file(settings)]
+    if settings.coco.live:
+        reads = [reads, config.llm, work.prompts_file(settings)]
     # With a side process of its own, that one's end comes after the trainer's.
-    grace = settings.grace_seconds * (2 if settings.coco.enabled else 1)
+    grace = settings.grace_seconds * (2 if settings.coco.live else 1)
     return Stage(f"train-{variant}", command, needs, reads, products, work.train(variant), identity, grace=grace)
+
+
+def _in_order(config: Config) -> list[str]:
+    """The variants, each after the one it starts from."""
+    done: list[str] = []
+    for variant in config.variants:
+        chain = [variant]
+        while (start := config.variants[chain[-1]].start_from) in config.variants:
+            chain.append(start)
+        done += [name for name in reversed(chain) if name not in done]
+    return done
 
 
 def find(config: Config, name: str) -> list[Stage]:

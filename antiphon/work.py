@@ -77,9 +77,12 @@ def train(variant: str) -> Work:
         from trainer import train
 
         with llm.beside(config, variant) as settings:
-            if settings.coco.prompts == UNIVERSAL:
-                coco = dataclasses.replace(settings.coco, prompts=str(prompts_folder(config)))
-                settings = dataclasses.replace(settings, coco=coco)
+            coco = settings.coco
+            if coco.prompts == UNIVERSAL:
+                coco = dataclasses.replace(coco, prompts=str(prompts_folder(config)))
+            settings = dataclasses.replace(settings, coco=dataclasses.replace(coco, source=_stored(config, variant)))
+            if settings.start_from in config.variants:
+                settings = dataclasses.replace(settings, start_from=str(config.folder / "models" / settings.start_from))
             knowledge = text_folder(config) if settings.model.knowledge else None
             return train.run(config.folder / "examples", knowledge, config.folder / "models" / variant, settings)
 
@@ -94,7 +97,9 @@ def train_identity(variant: str) -> Work:
 
         settings = dataclasses.asdict(config.variants[variant])
         found = {name: value for name, value in settings.items() if name not in FREE_TO_CHANGE}
-        if config.variants[variant].coco.enabled:
+        if not found["start_from"]:
+            del found["start_from"]  # what was trained before there was one can be gone on with
+        if config.variants[variant].coco.live:
             found["prompts"] = prompts_file(config.variants[variant])
             found["llm"] = {n: v for n, v in dataclasses.asdict(config.llm).items() if n not in LLM_FREE_TO_CHANGE}
         return found
@@ -109,9 +114,15 @@ def prompts_file(settings: TrainConfig) -> list[Any]:
     return [str(file), file.stat().st_size, file.stat().st_mtime_ns] if file.is_file() else []
 
 
+def start_file(settings: TrainConfig) -> list[Any]:
+    """What says that the model in a folder to start from is trained, by name, size and time of change."""
+    file = Path(settings.start_from) / "history.json"
+    return [str(file), file.stat().st_size, file.stat().st_mtime_ns] if file.is_file() else []
+
+
 def evaluate(config: Config) -> dict[str, Any]:
     """Every variant and the ranking by popularity; then every variant against the first, user by user."""
-    from antiphon import llm
+    from antiphon import explanations, llm
     from trainer import evaluate
     from trainer.cluster import roles
 
@@ -122,8 +133,10 @@ def evaluate(config: Config) -> dict[str, Any]:
         for variant in config.variants:
             model = config.folder / "models" / variant
             with llm.beside(config, variant) as settings:
-                out = folder / variant
-                summary[variant] = evaluate.run(data, model, out, config.evaluate, runtime, settings.llm)
+                asked = (settings.llm, _stored(config, variant))
+                summary[variant] = evaluate.run(data, model, folder / variant, config.evaluate, runtime, *asked)
+            for example in explanations.read(config, variant):
+                print(explanations.show(example))
     baseline, *others = config.variants
     for variant in others:
         out = comparison_file(config, variant)
@@ -184,6 +197,12 @@ def text_folder(config: Config) -> Path:
 def source_folder(config: Config, source: str) -> Path:
     """Where one source's knowledge lies: ``users/``, and ``items/`` where it has any."""
     return config.folder / "knowledge" / source
+
+
+def _stored(config: Config, variant: str) -> str:
+    """The folder of the source whose stored knowledge a variant is trained with; "" with none."""
+    source = config.variants[variant].coco.source
+    return str(source_folder(config, source)) if source else ""
 
 
 def _validation_score(config: Config, variant: str) -> float:

@@ -23,7 +23,7 @@ from beam_jobs.options import BeamConfig
 from beam_jobs.text_embedding import TextEmbedding
 from beam_jobs.text_vectors import Handler, TextJob
 from beam_jobs.written_knowledge import ANSWERS, WrittenKnowledge
-from feature_store import folders, user_knowledge
+from feature_store import folders, knowledge_shards, user_knowledge
 from feature_store.errors import DataError
 from feature_store.examples import read_manifest as read_examples
 from feature_store.examples import read_rows
@@ -44,11 +44,12 @@ Piece = tuple[str, int]  # of the examples: split and shard
 
 
 def run(tables: Path, examples: Path, out: Path, source: SourceConfig, beam: BeamConfig) -> dict[str, Any]:
-    """Writes ``out/users`` and, where a model writes (kar, r4ec), ``out/items``.
+    """Writes ``out/users``, `knowledge_shards` of it and, where a model writes (kar, r4ec), ``out/items``.
 
-    Both hold the texts, their hashes, model_id, adapter_version and vector; of a model that writes, `ANSWERS` too.
-    ``users`` has a row for every example and template: `feature_store.user_knowledge.KEYS`; where a history has no
-    title there is no vector. ``items`` is as the embed job's folder: item_id, none for an item without text.
+    ``users`` and ``items`` hold the texts, their hashes, model_id, adapter_version and vector; of a model that writes,
+    `ANSWERS` too. ``users`` has a row for every example and template: `feature_store.user_knowledge.KEYS`; where a
+    history has no title there is no vector. ``items`` is as the embed job's folder: item_id, none for an item without
+    text.
 
     Returns:
         for both: rows, texts computed and reused, width, model id, and of answers how many came about how; seconds.
@@ -72,6 +73,7 @@ def run(tables: Path, examples: Path, out: Path, source: SourceConfig, beam: Bea
     described = {"source": asdict(source), "parts": text.parts, "events": events}
     made = text_vectors.run(users, pieces, render, _handler(source, USERS), described, beam)
     summary = {USERS: _summary(made, users)}
+    knowledge_shards.write(users.out, examples, out / knowledge_shards.FOLDER)
     if source.kind != "template":
         items = _job(source, ITEMS, out)
         pieces, render = item_pieces(tables / "items.parquet"), partial(item_rows, template=source.item_text)

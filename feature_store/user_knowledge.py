@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,15 @@ def read_folder(folder: Path, model_id: str = "", adapter_versions: Collection[s
 def of_split(
     folder: Path, examples: Path, split: str, model_id: str = "", adapter_versions: Collection[str] = ()
 ) -> UserKnowledge:
-    """The knowledge of a split's examples.
+    """The knowledge of a split's examples, in memory; see `of_shards`."""
+    parts = list(of_shards(folder, examples, split, model_id, adapter_versions))
+    return UserKnowledge(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("vectors", "mask")))
+
+
+def of_shards(
+    folder: Path, examples: Path, split: str, model_id: str = "", adapter_versions: Collection[str] = ()
+) -> Iterator[UserKnowledge]:
+    """The knowledge of a split's examples, one shard of them after another.
 
     Args:
         folder: of the knowledge. examples: the folder whose shards give the order.
@@ -62,12 +70,18 @@ def of_split(
     Raises:
         DataError: as `read_folder`; the knowledge was made from other events; an example has no row.
     """
-    manifest = read_folder(folder, model_id, adapter_versions)
-    if manifest["events"] != read_examples(examples)["events"]:
+    manifest, made = read_folder(folder, model_id, adapter_versions), read_examples(examples)
+    if manifest["events"] != made["events"]:
         raise DataError("is stale: it was made from other events; make it again", file=folder)
-    files = [Path(folder) / part["file"] for part in manifest["files"]]
-    kept = pq.read_table(files, columns=[*KEYS, "vector"], filters=pc.field("split") == split)
-    wanted = read_rows(examples, split, ["user_id", "label_time"])
+    for shard in range(len(made["splits"][split]["shards"])):
+        yield _of_shard(Path(folder), manifest, Path(examples), split, shard)
+
+
+def _of_shard(folder: Path, manifest: dict[str, Any], examples: Path, split: str, shard: int) -> UserKnowledge:
+    files = [folder / part["file"] for part in manifest["files"]]
+    wanted = read_rows(examples, split, ["user_id", "label_time"], shard)
+    mine = (pc.field("split") == split) & pc.field("user_id").isin(wanted["user_id"].unique())
+    kept = pq.read_table(files, columns=[*KEYS, "vector"], filters=mine)
     n, m, width = len(wanted), manifest["parts"], manifest["width"]
     wanted = wanted.append_column("row", pa.array(np.arange(n)))
     joined = wanted.join(kept.append_column("at", pa.array(np.arange(len(kept)))).drop_columns("vector"),

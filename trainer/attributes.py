@@ -18,6 +18,7 @@ class Attributes(NamedTuple):
 
     ids: np.ndarray  # (N, A) int32: each item's attributes, in [0, count); -1 pads
     count: int  # different ones
+    names: tuple[tuple[str, str], ...] = ()  # of each: column, value
 
 
 def read_attributes(examples: Examples, columns: Sequence[str]) -> Attributes:
@@ -48,7 +49,7 @@ def read_attributes(examples: Examples, columns: Sequence[str]) -> Attributes:
     places = {item: i + 1 for i, item in enumerate(examples.vocabulary.ids)}
     for item, own in zip(table["item_id"].to_pylist(), held, strict=True):
         ids[places[item], : len(own)] = [numbers[attribute] for attribute in own]
-    return Attributes(ids, len(numbers))
+    return Attributes(ids, len(numbers), tuple(numbers))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -13,6 +13,8 @@ SLOT = "average"
 class WeightAverage:
     """a ← decay · a + (1 − decay) · w after each epoch, for every trainable parameter; a starts at the first w.
 
+    Of a model that starts from another's weights those are the first.
+
     The averages are slots beside the parameters on their servers: nothing travels, and checkpoints hold them.
 
     Args:
@@ -25,7 +27,7 @@ class WeightAverage:
             owner.add_slot(SLOT, 0.0)
 
     def update(self, epoch: int) -> None:
-        """Takes in the weights as they are after ``epoch`` (from 1)."""
+        """Takes in the ``epoch``-th weights, from 1, as they are now."""
         keep = self._decay if epoch > 1 else 0.0
         for table in self._tables:
             _blend(table.devices, table.shards, table.slots[SLOT], keep)

@@ -93,9 +93,9 @@ def restore_for_use(checkpoint: Path, tables: list[EmbeddingTable], flat: FlatWe
     suffix = f".{slot}" if slot else ""
     for table in tables:
         name = f"table.{table.name}{suffix if table.trainable else ''}"
-        values = _open(checkpoint / f"{name}.npy", (table.rows, table.width))
+        values = open_array(checkpoint / f"{name}.npy", (table.rows, table.width))
         table.load(table.shards, values)
-    flat.load(flat.variables, _open(checkpoint / f"dense{suffix}.npy", (flat.size,))(0, flat.size))
+    flat.load(flat.variables, open_array(checkpoint / f"dense{suffix}.npy", (flat.size,))(0, flat.size))
 
 
 def restore(checkpoint: Path, tables: list[EmbeddingTable], flat: FlatWeights) -> dict[str, Any]:
@@ -115,9 +115,9 @@ def restore(checkpoint: Path, tables: list[EmbeddingTable], flat: FlatWeights) -
         raise CheckpointError(f"{checkpoint}: the checkpoint has {sorted(unexpected)}, which the model has not")
     for table in tables:
         for name, variables in _arrays(table).items():
-            table.load(variables, _open(there[name], (table.rows, variables[0].shape[1])))
+            table.load(variables, open_array(there[name], (table.rows, variables[0].shape[1])))
     for name, variables in _vectors(flat).items():
-        flat.load(variables, _open(there[name], (flat.size,))(0, flat.size))
+        flat.load(variables, open_array(there[name], (flat.size,))(0, flat.size))
     return state
 
 
@@ -154,14 +154,13 @@ def _vectors(flat: FlatWeights) -> dict[str, list[tf.Variable]]:
     return {"dense": flat.variables} | {f"dense.{name}": slot for name, slot in flat.slots.items()}
 
 
-def _open(path: Path, shape: tuple[int, ...]) -> Callable[[int, int], np.ndarray]:
-    """A function that reads rows from start to stop. Nothing is mapped: the file's pages would count as memory."""
-    if not path.exists():
-        raise CheckpointError(f"{path.parent}: the model needs {path.stem!r}, which the checkpoint has not")
-    with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        there, _, dtype = np.lib.format.read_array_header_1_0(file)
-        start_of_data = file.tell()
+def open_array(path: Path, shape: tuple[int, ...]) -> Callable[[int, int], np.ndarray]:
+    """A function that reads rows from start to stop. Nothing is mapped: the file's pages would count as memory.
+
+    Raises:
+      CheckpointError: the file is missing, or holds another shape.
+    """
+    there, dtype, start_of_data = _header(path)
     if there != shape:
         raise CheckpointError(f"{path}: the model needs shape {shape}, the checkpoint has {there}")
     row = math.prod(shape[1:])
@@ -171,6 +170,25 @@ def _open(path: Path, shape: tuple[int, ...]) -> Callable[[int, int], np.ndarray
         return np.fromfile(path, dtype, (stop - start) * row, offset=offset).reshape(stop - start, *shape[1:])
 
     return read
+
+
+def array_shape(path: Path) -> tuple[int, ...]:
+    """Of the array in one file.
+
+    Raises:
+      CheckpointError: the file is missing.
+    """
+    return _header(path)[0]
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape, type, and where the data starts."""
+    if not path.exists():
+        raise CheckpointError(f"{path.parent}: the model needs {path.stem!r}, which the checkpoint has not")
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        return shape, dtype, file.tell()
 
 
 def _write_array(path: Path, array: Array) -> None:

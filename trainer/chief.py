@@ -19,6 +19,7 @@ from typing import Any
 import tensorflow as tf
 
 from feature_store.checks import require
+from trainer import checkpoint, warm_start
 from trainer.attributes import read_attributes
 from trainer.cluster import environment, strategy
 from trainer.cluster.server import die_with_parent, leave_gpus_to_workers
@@ -30,6 +31,7 @@ from trainer.llm_link import LlmLink
 from trainer.loop import Trainer
 from trainer.monitor import Monitor
 from trainer.recommender import Recommender
+from trainer.stored import Stored
 from trainer.train import claim, write_json
 
 
@@ -40,12 +42,13 @@ def train(
     start = time.perf_counter()
     data = Examples(examples)
     _check_length(data, train)
-    train = fitted(train)
+    train = fitted(train, data)
     claim(out, train)
-    vectors = None
+    source, vectors = _source(out, train), None
     if train.model.knowledge:
-        vectors = read_knowledge(knowledge, data.vocabulary, train.model.knowledge_width)
+        vectors = read_knowledge(knowledge, data.vocabulary, train.model.knowledge_width, source and source.basis)
     attributes = read_attributes(data, train.model.attributes) if train.model.attributes else None
+    warm_start.keep_names(out, data.vocabulary.ids, attributes)
     runtime: strategy.Runtime = strategy.InProcess()
     with Monitor(train.metrics_port) as monitor, strategy.named_loss():
         if tf_config is not None:
@@ -53,8 +56,9 @@ def train(
             runtime = strategy.connect(tf_config)
             runtime.watch(train.hang_seconds, _report)
         size, devices = data.vocabulary.size, runtime.ps_devices
-        recommender = Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco)
-        progress = Trainer(runtime, data, recommender, out, train, monitor).run()
+        known = Stored(train.coco.source, data).statistics if train.coco.stored else None
+        recommender = Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco, known)
+        progress = Trainer(runtime, data, recommender, out, train, monitor, source).run()
     summary = {
         "epochs": progress.epoch,
         "steps": progress.step,
@@ -65,25 +69,39 @@ def train(
         "repeated": progress.repeated,
         "seconds": time.perf_counter() - start,
         "cluster": train.cluster,
+        **({"start": progress.start} if progress.start else {}),
     }
     write_json(out / "history.json", {"summary": summary, "epochs": progress.history})
     return summary
 
 
-def fitted(train: TrainConfig) -> TrainConfig:
-    """With CoCo, the config with what it leaves open as the language model's side process has it.
+def fitted(train: TrainConfig, data: Examples) -> TrainConfig:
+    """With CoCo, the config with what it leaves open as the language model's side process, or what is stored, has it.
 
     Raises:
-      ValueError: no side process is named.
+      DataError: what is stored is not whole, or not of these examples.
+      ValueError: no side process is named, or what is stored is of another width than ``coco.knowledge_width``.
       InvalidArgumentError: it cannot be reached.
     """
     coco = train.coco
     if not coco.enabled:
         return train
+    if coco.stored:
+        width = Stored(coco.source, data).width
+        rule = f"must be {width}, as wide as what is stored in {coco.source}, or 0"
+        require(coco.knowledge_width in (0, width), "coco.knowledge_width", rule, coco.knowledge_width)
+        return replace(train, coco=replace(coco, knowledge_width=width))
     require(bool(train.llm.address), "llm.address", 'must be the "host:port" of a side process with coco.enabled', "")
     told = json.loads(LlmLink(train.llm, 0).status())
     found = {name: getattr(coco, name) or told[name] for name in ("width", "knowledge_width", "scale")}
     return replace(train, coco=replace(coco, **found))
+
+
+def _source(out: Path, train: TrainConfig) -> warm_start.Source | None:
+    """The model that training starts from, where it has not begun."""
+    if not train.start_from or checkpoint.newest(out / "checkpoints"):
+        return None
+    return warm_start.Source.open(Path(train.start_from))
 
 
 def _report(worker: int) -> None:

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from trainer.layers.prompt_codebook import Selection
 from trainer.layers.tables import EmbeddingTable
-from trainer.llm_link import LlmLink, spare
+from trainer.llm_link import LlmLink, Question, spare
 from trainer.models.coco import Knowledge, helped
-from trainer.objective import Batch, Outputs, Prediction, grid
+from trainer.objective import Batch, Outputs, Prediction, Reading, grid
 from trainer.recommender import Recommender
 from trainer.step import Step
 
@@ -19,13 +19,28 @@ from trainer.step import Step
 class Source(Protocol):
     """Where a training step's knowledge comes from."""
 
-    def knowledge(self, step: Step, selection: Selection, history: tf.Tensor) -> tuple[Knowledge, tf.Tensor | None]:
+    def knowledge(
+        self,
+        step: Step,
+        selection: Selection,
+        history: tf.Tensor,
+        stored: Knowledge | None = None,
+        asked: Asked | None = None,
+    ) -> tuple[Knowledge, tf.Tensor | None]:
         """What is known of B users from their prompts and what they met before the target, and where it can learn, the
         (B,) gate of `spare`.
 
         Args:
-          history: (B, L) item indices, oldest first; 0 pads.
+          history: (B, L) item indices, oldest first; 0 pads. stored: what lies beside the users' examples.
+          asked: the same codes' knowledge, where it was asked for before.
         """
+
+
+class Asked(NamedTuple):
+    """Knowledge that was asked for before a step's update, and the codes that it is of."""
+
+    selection: Selection
+    question: Question
 
 
 class LinkSource:
@@ -34,11 +49,33 @@ class LinkSource:
     def __init__(self, link: LlmLink) -> None:
         self._link = link
 
-    def knowledge(self, step: Step, selection: Selection, history: tf.Tensor) -> tuple[Knowledge, tf.Tensor]:
-        """See `Source`."""
+    def ask(self, step: Step, selection: Selection, history: tf.Tensor) -> Asked:
+        """Sends the request of ``knowledge`` and waits for its answer."""
         asked = (selection.prompts, selection.mask, history)
-        answer = self._link.knowledge(step.client, step.index, *asked)
+        return Asked(selection, self._link.ask(step.client, step.index, *asked))
+
+    def knowledge(
+        self,
+        step: Step,
+        selection: Selection,
+        history: tf.Tensor,
+        stored: Knowledge | None = None,
+        asked: Asked | None = None,
+    ) -> tuple[Knowledge, tf.Tensor]:
+        """See `Source`."""
+        asked = asked or self.ask(step, selection, history)
+        answer = self._link.answer(step.client, asked.question, selection.prompts)
         return Knowledge(tf.cast(answer.h, selection.prompts.dtype), selection.mask), answer.gate
+
+
+class StoredSource:
+    """Knowledge that was computed for each example before training, and stays as it is. A `Source`."""
+
+    def knowledge(
+        self, step: Step, selection: Selection, history: tf.Tensor, stored: Knowledge, asked: Asked | None = None
+    ) -> tuple[Knowledge, None]:
+        """See `Source`."""
+        return stored, None
 
 
 class CollaborationBatch(NamedTuple):
@@ -46,6 +83,7 @@ class CollaborationBatch(NamedTuple):
 
     window: Batch  # what the backbone is asked
     history: tf.Tensor  # (B, L), what the users met before their last target
+    stored: Knowledge | None = None  # what lies beside their examples
 
 
 class Collaboration:
@@ -63,26 +101,43 @@ class Collaboration:
         self._recommender, self._coco, self._prediction = recommender, recommender.coco, prediction
         self._source, self._config = source, recommender.coco.config
 
-    def batch(self, history: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> CollaborationBatch:
-        """See ``Objective``."""
-        return CollaborationBatch(self._prediction.batch(history, targets, seed), history)
+    def batch(
+        self, history: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor, stored: Knowledge | None = None
+    ) -> CollaborationBatch:
+        """See ``Objective``.
+
+        Args:
+          stored: of the same rows.
+        """
+        return CollaborationBatch(self._prediction.batch(history, targets, seed), history, stored)
 
     def touched(self, batches: Sequence[CollaborationBatch]) -> dict[EmbeddingTable, tf.Tensor | None]:
         """See ``Objective``."""
         return self._prediction.touched([batch.window for batch in batches])
 
-    def loss(self, step: Step, batch: CollaborationBatch) -> tuple[tf.Tensor, tf.Tensor]:
-        """See ``Objective``: L, and the number of positions of L_aux. Tells its parts, M, and the codes selected."""
+    def ask(self, step: Step, batch: CollaborationBatch) -> Asked:
+        """Asks for the knowledge of a step's users by the parameters as they are; ``loss`` comes after their update."""
+        read, (rows, _) = self._prediction.read(step, batch.window), _asked(batch.window.targets[:, -1])
+        with step.weights(self._recommender.dense):
+            h, _ = self._states(self._found(read, batch.window), batch.window.inputs, rows)
+            selection = self._coco.prompts(h[:, -1])
+        return self._source.ask(step, selection, tf.gather(batch.history, rows))
+
+    def loss(self, step: Step, batch: CollaborationBatch, ahead: Asked | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """See ``Objective``: L, and the number of positions of L_aux. Tells its parts, M, and the codes selected.
+
+        Args:
+          ahead: what ``ask`` gave for this batch; the users then have the codes that were selected there.
+        """
         prediction, config, (inputs, targets, *_) = self._prediction, self._config, batch.window
         rows, present = _asked(targets[:, -1])
         read = prediction.read(step, batch.window)
         with step.weights(self._recommender.dense):
-            found = prediction.outputs(read, batch.window, *grid(tf.shape(inputs)))
-            length, d = inputs.shape[1], self._recommender.config.d
-            h = tf.scatter_nd(tf.stack(found.along, axis=1), found.h, (tf.shape(inputs)[0], length, d))  # (B, L, d)
-            h, seen = tf.gather(h, rows), tf.gather(inputs != 0, rows)
-            selection = self._coco.prompts(h[:, -1])
-            knowledge, gate = self._source.knowledge(step, selection, tf.gather(batch.history, rows))
+            found = self._found(read, batch.window)
+            h, seen = self._states(found, inputs, rows)
+            selection = self._coco.prompts(h[:, -1], ahead and ahead.selection)
+            history, stored = tf.nest.map_structure(lambda x: tf.gather(x, rows), (batch.history, batch.stored))
+            knowledge, gate = self._source.knowledge(step, selection, history, stored, ahead)
             aligned = self._coco.aligned(h, seen, knowledge)
             orthogonality = tf.cast(self._coco.codebook.orthogonality(), h.dtype)
         target, *places = (tf.gather(part[:, -1], rows) for part in (targets, *read.places[1:]) if part.shape.rank == 2)
@@ -95,7 +150,7 @@ class Collaboration:
         if config.positions == "last":
             recommendation = some * prediction.mean(read, batch.window, last)
         else:
-            others = asked.at(asked.along[1] < length - 1)
+            others = asked.at(asked.along[1] < inputs.shape[1] - 1)
             recommendation = prediction.mean(read, batch.window, others.joined(last.at(counts)))
         auxiliary = prediction.mean(read, batch.window, asked)
         quantization = some * tf.reduce_mean(selection.quantization)
@@ -103,10 +158,20 @@ class Collaboration:
         for name, part in zip(("recommendation", "auxiliary", "orthogonality", "quantization"), parts, strict=True):
             step.tell(f"loss/{name}", part[None])
         step.tell("helped", tf.boolean_mask(m, counts))
-        selected = tf.math.count_nonzero(selection.mask, axis=1) - config.shared * (not config.fixed)
+        selected = tf.math.count_nonzero(selection.mask, axis=1) - config.shared * config.selects
         step.tell("prompts_selected", tf.boolean_mask(selected, counts))
         weights = (1.0, config.alpha, config.beta, config.gamma)
         return tf.add_n([weight * part for weight, part in zip(weights, parts, strict=True)]), tf.size(asked.target)
+
+    def _found(self, read: Reading, window: Batch) -> Outputs:
+        return self._prediction.outputs(read, window, *grid(tf.shape(window.inputs)))
+
+    def _states(self, found: Outputs, inputs: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """h_RS of some rows (n, L, d), zeros at padding, and where it is none (n, L)."""
+        shape = (*tf.unstack(tf.shape(inputs)), self._recommender.config.d)
+        h = tf.scatter_nd(tf.stack(found.along, axis=1), found.h, shape)  # (B, L, d)
+        h = tf.ensure_shape(h, (None, inputs.shape[1], self._recommender.config.d))
+        return tf.gather(h, rows), tf.gather(inputs != 0, rows)
 
     def _sparing(self, aligned: tf.Tensor, m: tf.Tensor, gate: tf.Tensor | None) -> tf.Tensor:
         """h_aligned (B, d) whose gradient is that of Eq. 9, for M (B,)."""

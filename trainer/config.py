@@ -119,6 +119,9 @@ class CocoConfig:
     """CoCo over the backbone (``trainer.models.coco``); its language model is that of ``train.llm`` (`LinkConfig`)."""
 
     enabled: bool = False
+    source: str = ""  # folder of knowledge that is stored (``antiphon knowledge``), on the command line one of
+    # ``sources`` by name; "" is the side process. With it there are no prompts
+    adapter: str = "linear"  # of stored vectors to the model's width: linear | none, as they are
     prompts: str = ""  # folder that `antiphon prompts` left, or a .npy (K, D); "" draws them. On the command line
     # "universal" is the run's own folder
     fixed: bool = False  # every user gets all of ``prompts``, which stay as they are: no codebook, no selection
@@ -136,6 +139,7 @@ class CocoConfig:
     residual: bool = True  # h_RS plus what is fused, which starts at 0; false: what is fused alone, as printed
     elimination: str = "adapter"  # M = 1 stops what reaches LoRA | aligned: all of L_r, Eq. 9 as printed
     # | off: LoRA stays as it is
+    overlap: bool = False  # a step's knowledge is asked for before the last step's update, while that one computes
     positions: str = "last"  # L_r is of the last position, the one with knowledge | all: of the others too, without
     alpha: float = 0.2  # weight of L_aux
     beta: float = 0.15  # of L_ortho
@@ -151,6 +155,7 @@ class CocoConfig:
         require(self.selected <= self.codes, "selected", f"must be at most codes ({self.codes})", self.selected)
         require(-1 <= self.threshold <= 1, "threshold", "must be from -1 to 1", self.threshold)
         above("temperature", self.temperature, 0)
+        one_of("adapter", self.adapter, ("linear", "none"))
         one_of("weights", self.weights, ("softmax", "cosine"))
         one_of("gate", self.gate, ("straight_through", "scaled", "off"))
         one_of("orthogonality", self.orthogonality, ("squared", "signed"))
@@ -162,6 +167,23 @@ class CocoConfig:
             at_least(name, getattr(self, name), 0)
         if self.fixed:
             require(bool(self.prompts), "prompts", "must name a file with fixed", self.prompts)
+        if self.source:
+            require(not self.prompts, "prompts", "must be empty with source, which has none", self.prompts)
+
+    @property
+    def selects(self) -> bool:
+        """Whether there is a codebook, from which each user's prompts are selected."""
+        return not (self.fixed or self.source)
+
+    @property
+    def stored(self) -> bool:
+        """Whether knowledge is read that was computed before training."""
+        return self.enabled and bool(self.source)
+
+    @property
+    def live(self) -> bool:
+        """Whether a language model is asked, in a side process."""
+        return self.enabled and not self.source
 
 
 @dataclass(frozen=True)
@@ -180,6 +202,8 @@ class TrainConfig:
     checkpoint_minutes: float = 10.0  # between checkpoints within an epoch; 0 writes none there
     keep_checkpoints: int = 2
     average: float = 0.0  # decay of the weights' moving average over epochs, which is then what is used; 0 is off
+    start_from: str = ""  # models/<variant> whose best checkpoint this one starts from, see trainer.warm_start; in a
+    # run's config also the name of a variant, which is then trained first
     cluster: str = ""  # "ps=2,workers=2" spawns a local cluster; "" trains in-process
     metrics_port: int = 0  # where the coordinator serves its counters to Prometheus; 0 is nowhere
     hang_seconds: float = 120.0  # a remote call may take this long, or ten times the usual; then its worker hangs
@@ -198,6 +222,7 @@ class TrainConfig:
         one_of("working_set", self.working_set, ("auto", "on", "off"))
         one_of("wire", self.wire, ("float32", "bfloat16"))
         if self.prefetch:
+            require(not self.coco.overlap, "coco.overlap", "must be false with prefetch", self.coco.overlap)
             require(self.working_set == "off", "working_set", "must be 'off' with prefetch", self.working_set)
             require(self.loss.kind != "softmax", "loss.kind", "must read some rows with prefetch", self.loss.kind)
         require(0 <= self.metrics_port < 65536, "metrics_port", "must be at least 0 and below 65536", self.metrics_port)
@@ -214,6 +239,9 @@ class TrainConfig:
         require(0 <= self.average < 1, "average", "must be at least 0 and below 1", self.average)
         if self.model.kind != "s3rec":
             rule = f"must be 0 with model.kind {self.model.kind!r}"
+            require(not self.pretrain.epochs, "pretrain.epochs", rule, self.pretrain.epochs)
+        if self.start_from:
+            rule = "must be 0 with start_from: the other model's weights are the start"
             require(not self.pretrain.epochs, "pretrain.epochs", rule, self.pretrain.epochs)
         if self.cluster:
             ClusterSize.parse(self.cluster)

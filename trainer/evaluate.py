@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from feature_store.folders import describe, new_folder, read_manifest, write_manifest
-from trainer import metrics, saved, statistics
+from trainer import explain, metrics, saved, statistics
 from trainer.cluster.ranking import ranking
 from trainer.cluster.strategy import InProcess, Runtime
 from trainer.config import EvaluateConfig, LinkConfig
@@ -21,9 +21,11 @@ from trainer.input import Examples, held_out
 from trainer.llm_link import LlmLink
 from trainer.popularity import ItemPopularity
 from trainer.ranking import Outcomes, rank
-from trainer.reader import Reader
+from trainer.reader import Reader, StoredReader
+from trainer.stored import Stored
 
 IN_PROCESS = InProcess()
+EXPLANATIONS = "explanations.json"
 
 
 def run(
@@ -33,25 +35,40 @@ def run(
     evaluate: EvaluateConfig,
     runtime: Runtime = IN_PROCESS,
     llm: LinkConfig | None = None,
+    source: str = "",
 ) -> dict[str, Any]:
     """Evaluates the best checkpoint of ``model`` on valid and test into ``out`` (``evaluation/<variant>``).
 
     On a cluster (``trainer.cluster.roles.runtime``) the tables lie on its servers and its workers share the users.
     Writes ``metrics.json`` ({"valid": {"recall@5": {"mean", "low", "high"}, …}, "test": …}) and
-    ``per_user.parquet`` (test: user, target, above, tied).
+    ``per_user.parquet`` (test: user, target, above, tied). Of a model with CoCo also what the same model gives without
+    knowledge (``test_without_knowledge``), and ``explanations.json``: some users whose ranking knowledge changed.
 
     Args:
       llm: of a model with CoCo, where the side process with its adapters answers; None is where it was trained.
+      source: the folder of the knowledge it was trained with, where that is stored; "" is where it was then.
 
     Returns:
       What ``metrics.json`` holds.
     """
     data = Examples(examples)
     restored = saved.load(model, data, runtime.ps_devices)
-    reader = _reader(restored, llm)
+    reader = _reader(restored, data, llm, source)
     ranks = ranking(runtime, data, restored.recommender, batch=evaluate.batch, reader=reader)
     ranks.refresh()
-    return _write(data, ranks.rank, out, evaluate, {"checkpoint": restored.checkpoint.name})
+    about = {"checkpoint": restored.checkpoint.name}
+    if reader is None:
+        return _write(data, ranks.rank, out, evaluate, about)
+    alone = ranking(runtime, data, restored.recommender, batch=evaluate.batch)
+    alone.refresh()
+    without = alone.rank("test")
+
+    def explained(known: Outcomes) -> list[dict[str, Any]]:
+        rows, prompts = explain.chosen(without, known), restored.config["coco"]["prompts"]
+        return explain.explain(data, restored.recommender, reader, rows, "test", prompts)
+
+    about["test_without_knowledge"] = _summary(without, evaluate)
+    return _write(data, ranks.rank, out, evaluate, about, explained)
 
 
 def popularity(examples: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, Any]:
@@ -82,31 +99,47 @@ def compare(a: Path, b: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, 
     return result
 
 
-def _reader(restored: saved.Saved, llm: LinkConfig | None) -> Reader | None:
-    """Of what the language model knew when the checkpoint was made, for a model that uses it."""
+def _reader(
+    restored: saved.Saved, data: Examples, llm: LinkConfig | None, source: str
+) -> Reader | StoredReader | None:
+    """Of what is stored, or what the language model knew when the checkpoint was made, for a model that uses it."""
     coco = restored.recommender.coco
     if coco is None:
         return None
+    if coco.config.source:
+        return StoredReader(Stored(source or coco.config.source, data))
     link = LlmLink(llm or LinkConfig(**restored.config["llm"]), coco.config.knowledge_width)
     return Reader(link, restored.step)
 
 
 def _write(
-    data: Examples, ranks: Callable[[str], Outcomes], out: Path, evaluate: EvaluateConfig, about: dict[str, Any]
+    data: Examples,
+    ranks: Callable[[str], Outcomes],
+    out: Path,
+    evaluate: EvaluateConfig,
+    about: dict[str, Any],
+    explained: Callable[[Outcomes], list[dict[str, Any]]] | None = None,
 ) -> dict[str, Any]:
     result: dict[str, Any] = {**about, "protocol": _protocol(data)}
     with new_folder(out) as folder:
         for split in ("valid", "test"):
             found = ranks(split)
-            values = metrics.per_user(found.above, found.tied, evaluate.cutoffs)
-            intervals = statistics.intervals(values, evaluate.bootstrap)
-            result[split] = {name: dataclasses.asdict(interval) for name, interval in intervals.items()}
-            result[split]["users"] = len(found.user)
+            result[split] = _summary(found, evaluate)
         pq.write_table(found.table(), folder / "per_user.parquet")
         (folder / "metrics.json").write_text(json.dumps(result, indent=1))
-        files = [describe(folder / name, folder) for name in ("metrics.json", "per_user.parquet")]
-        write_manifest(folder, {"files": files})
+        names = ["metrics.json", "per_user.parquet"]
+        if explained is not None:
+            names.append(EXPLANATIONS)
+            (folder / EXPLANATIONS).write_text(json.dumps(explained(found), indent=1))
+        write_manifest(folder, {"files": [describe(folder / name, folder) for name in names]})
     return result
+
+
+def _summary(found: Outcomes, evaluate: EvaluateConfig) -> dict[str, Any]:
+    """Every metric's mean with its interval, and the number of users."""
+    values = metrics.per_user(found.above, found.tied, evaluate.cutoffs)
+    intervals = statistics.intervals(values, evaluate.bootstrap)
+    return {name: dataclasses.asdict(interval) for name, interval in intervals.items()} | {"users": len(found.user)}
 
 
 def _protocol(data: Examples) -> str:

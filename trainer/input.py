@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,15 +44,40 @@ class Examples:
         shards = self.manifest["splits"][split]["shards"]
         return [Shard(str((self.folder / s["file"]).resolve()), s["examples"]) for s in shards]
 
+    def piece(self, split: str, row: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Where one row of a split lies, in the order of its files: a piece, as ``read_records`` takes it."""
+        for shard in self.shards(split):
+            if row < shard.records:
+                return tf.constant([shard.file]), tf.constant([row], tf.int64), tf.constant([1], tf.int64)
+            row -= shard.records
+        raise IndexError(f"{self.folder}: {split} has no such row")
+
     def count(self, split: str) -> int:
         """Number of examples in a split."""
         return self.manifest["splits"][split]["examples"]
 
 
-def read_records(files: tf.Tensor, firsts: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    """Serialized records (n,) of the pieces files (P,), each from its first record on, in one op of the graph."""
+PIECES = [
+    tf.TensorSpec((None,), tf.string),
+    tf.TensorSpec((None,), tf.int64),
+    tf.TensorSpec((None,), tf.int64),
+]
+"""Files, first records and counts of some pieces, as ``WorkUnit.arguments`` begins."""
+
+
+def read_records(
+    files: tf.Tensor,
+    firsts: tf.Tensor,
+    counts: tf.Tensor,
+    opened: Callable[[tf.Tensor], tf.data.Dataset] = tf.data.TFRecordDataset,
+) -> tf.Tensor:
+    """Records (n,) of the pieces files (P,), each from its first record on, in one op of the graph.
+
+    Args:
+      opened: a file's records.
+    """
     pieces = tf.data.Dataset.from_tensor_slices((files, firsts, counts))
-    records = pieces.flat_map(lambda file, first, count: tf.data.TFRecordDataset(file).skip(first).take(count))
+    records = pieces.flat_map(lambda file, first, count: opened(file).skip(first).take(count))
     return records.batch(tf.reduce_sum(counts)).get_single_element()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,17 +13,30 @@ from feature_store.folders import read_manifest
 from trainer.vocabulary import Vocabulary
 
 
-def read_knowledge(folder: Path | None, vocabulary: Vocabulary, width: int) -> np.ndarray:
+class Basis(NamedTuple):
+    """The rows of an earlier model, whose weights know vectors in these coordinates."""
+
+    ids: list[str]  # of the items, in the order of their rows from the second on
+    rows: np.ndarray  # (N, W)
+
+
+def read_knowledge(
+    folder: Path | None, vocabulary: Vocabulary, width: int, basis: Basis | None = None
+) -> np.ndarray:
     """Reads ``knowledge/item_text`` into one row an item index, cut to its principal components.
 
     The vectors are centred, projected on their first ``width`` principal components (all, where there are fewer)
     and scaled so that the mean norm is 1. An item without a vector, and padding, gets zeros: the mean.
 
+    With a ``basis`` the coordinates are its own: the affine map from vectors to rows that fits its items best (exactly,
+    where their vectors are what they were) is used for all.
+
     Returns:
       (N, min(width, D)) float32.
 
     Raises:
-      DataError: there is no such folder, it is not whole, or none of its items is known.
+      DataError: there is no such folder, it is not whole, or none of its items is known; none is in the basis, or
+        that has another width.
     """
     if folder is None:
         raise DataError("model.knowledge is set, but there is no knowledge folder: run the embed stage first")
@@ -34,10 +48,29 @@ def read_knowledge(folder: Path | None, vocabulary: Vocabulary, width: int) -> n
         raise DataError(f"{folder}: none of its {len(index)} items is among the {len(places)} of the examples")
     column = table["vector"].combine_chunks()
     vectors = column.values.to_numpy(zero_copy_only=False).reshape(len(index), -1)[index > 0]
-    centred = vectors - vectors.mean(0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    reduced = centred @ axes[:width].T
-    reduced /= np.linalg.norm(reduced, axis=1).mean()
+    if basis is None:
+        centred = vectors - vectors.mean(0)
+        _, _, axes = np.linalg.svd(centred, full_matrices=False)
+        reduced = centred @ axes[:width].T
+        reduced /= np.linalg.norm(reduced, axis=1).mean()
+    else:
+        reduced = _in_basis(vectors, [vocabulary.ids[i - 1] for i in index[index > 0]], basis, width)
     result = np.zeros((vocabulary.size, reduced.shape[1]), np.float32)
     result[index[index > 0]] = reduced
     return result
+
+
+def _in_basis(vectors: np.ndarray, ids: list[str], basis: Basis, width: int) -> np.ndarray:
+    """vectors (n, D) of the items ``ids`` -> (n, W)."""
+    if basis.rows.shape[1] != min(width, vectors.shape[1]):
+        rule = f"must be {basis.rows.shape[1]}, as in the model that this one starts from"
+        raise DataError(rule, field="model.knowledge_width", value=min(width, vectors.shape[1]))
+    before = {item: i + 1 for i, item in enumerate(basis.ids)}
+    places = np.array([before.get(item, 0) for item in ids])
+    shared = (places > 0) & basis.rows[places].any(axis=1)
+    if not shared.any():
+        raise DataError(f"none of {len(ids)} items with knowledge has it in the model that this one starts from")
+    known, rows = vectors[shared].astype(np.float64), basis.rows[places[shared]]
+    centre, level = known.mean(0), rows.mean(0)
+    fitted, *_ = np.linalg.lstsq(known - centre, rows - level, rcond=None)
+    return (vectors - centre) @ fitted + level

@@ -34,6 +34,17 @@ class Answer(NamedTuple):
     gate: tf.Tensor
 
 
+class Question(NamedTuple):
+    """What was sent of a step's batch, and what came back: h (B, m, d) and the adapter's version for each message."""
+
+    step: tf.Tensor
+    prompts: tf.Tensor
+    mask: tf.Tensor
+    history: tf.Tensor
+    h: tf.Tensor
+    versions: tf.Tensor
+
+
 @tf.custom_gradient
 def spare(h: tf.Tensor, gate: tf.Tensor, helped: tf.Tensor):
     """``h`` itself; its gradient also tells the language model the rows that LoRA shall not learn from.
@@ -109,40 +120,52 @@ class LlmLink:
           prompts: (B, m, D) float, D the language model's width. mask: (B, m) bool, True at prompts.
           history: (B, H) item indices, oldest first; 0 pads. It is the key to the users' text.
         """
-        _, m, width = prompts.shape
-        prompts, history = tf.cast(prompts, self.dtype), tf.cast(history, tf.int32)
-        rows = tf.shape(prompts)[0]
-        wide, cube = tf.TensorSpec((None, m, width), self.dtype), tf.TensorSpec((None, m, self.d), self.dtype)
-        number = tf.TensorSpec((), tf.int64)
-        parts, part = self._parts(prompts, history)
+        return self.answer(client, self.ask(client, step, prompts, mask, history), prompts)
 
-        def request(k, version):
-            k, count = tf.cast(k, tf.int64), tf.cast(parts, tf.int64)
-            return tf.stack([tf.constant(self.session, tf.int64), tf.cast(step, tf.int64), k, count, version])
+    @tf.autograph.experimental.do_not_convert
+    def ask(
+        self, client: tf.Tensor, step: tf.Tensor, prompts: tf.Tensor, mask: tf.Tensor, history: tf.Tensor
+    ) -> Question:
+        """The forward half of ``knowledge``, which may be sent before the prompts' last update."""
+        _, m, width = prompts.shape
+        prompts, history = tf.cast(tf.stop_gradient(prompts), self.dtype), tf.cast(history, tf.int32)
+        cube, number = tf.TensorSpec((None, m, self.d), self.dtype), tf.TensorSpec((), tf.int64)
+        parts, part = self._parts(prompts, history)
+        step = tf.cast(step, tf.int64)
+
+        def send(k, h, versions):
+            arguments = [self._request(step, k, parts), *part(k, prompts, mask, history)]
+            found, version = self._call(client, "forward", arguments, [cube, number])
+            return k + 1, tf.concat([h, found], 0), tf.concat([versions, version[tf.newaxis]], 0)
+
+        first = [tf.constant(0), tf.zeros((0, m, self.d), self.dtype), tf.zeros((0,), tf.int64)]
+        shapes = [tf.TensorShape(()), cube.shape, tf.TensorShape((None,))]
+        _, h, versions = tf.while_loop(lambda k, *_: k < parts, send, first, shape_invariants=shapes)
+        h = tf.ensure_shape(h, (prompts.shape[0], m, self.d))
+        return Question(step, prompts, mask, history, h, versions)
+
+    @tf.autograph.experimental.do_not_convert
+    def answer(self, client: tf.Tensor, asked: Question, prompts: tf.Tensor) -> Answer:
+        """What was answered, as a function of ``prompts`` (B, m, D): they get the gradient of those that were sent."""
+        m, width = asked.prompts.shape[1:]
+        wide = tf.TensorSpec((None, m, width), self.dtype)
+        parts, part = self._parts(asked.prompts, asked.history)
+        sent = (asked.prompts, asked.mask, asked.history)
 
         @tf.custom_gradient
         def exchange(prompts):
-            def ask(k, h, versions):
-                arguments = [request(k, tf.constant(0, tf.int64)), *part(k, prompts, mask, history)]
-                found, version = self._call(client, "forward", arguments, [cube, number])
-                return k + 1, tf.concat([h, found], 0), tf.concat([versions, version[tf.newaxis]], 0)
-
-            first = [tf.constant(0), tf.zeros((0, m, self.d), self.dtype), tf.zeros((0,), tf.int64)]
-            shapes = [tf.TensorShape(()), cube.shape, tf.TensorShape((None,))]
-            _, h, versions = tf.while_loop(lambda k, *_: k < parts, ask, first, shape_invariants=shapes)
-
             def backward(upstream, spared):
                 learns = tf.equal(spared, 0)
 
                 def tell(k, gradients):
-                    one, sent = request(k, versions[k]), part(k, upstream, learns)
+                    one = self._request(asked.step, k, parts, asked.versions[k])
+                    told = part(k, upstream, learns)
                     flag = tf.TensorSpec((), tf.bool)
                     spec = tf.TensorSpec((None, None, None), self.dtype)
-                    there, found = self._call(client, "backward", [one, *sent], [flag, spec])
+                    there, found = self._call(client, "backward", [one, *told], [flag, spec])
 
                     def again():
-                        everything = [one, *part(k, prompts, mask, history), *sent]
-                        return self._call(client, "replay", everything, [wide])[0]
+                        return self._call(client, "replay", [one, *part(k, *sent), *told], [wide])[0]
 
                     found = tf.cond(there, lambda: found, again)
                     return k + 1, tf.concat([gradients, tf.ensure_shape(found, wide.shape)], 0)
@@ -151,11 +174,9 @@ class LlmLink:
                 shapes = [tf.TensorShape(()), wide.shape]
                 return tf.while_loop(lambda k, _: k < parts, tell, first, shape_invariants=shapes)[1]
 
-            return (h, tf.zeros((rows,), self.dtype)), backward
+            return (tf.identity(asked.h), tf.zeros((tf.shape(prompts)[0],), self.dtype)), backward
 
-        h, gate = exchange(prompts)
-        h = tf.ensure_shape(h, (prompts.shape[0], m, self.d))
-        return Answer(h, gate)
+        return Answer(*exchange(tf.cast(prompts, self.dtype)))
 
     @tf.autograph.experimental.do_not_convert
     def know(
@@ -191,6 +212,11 @@ class LlmLink:
         size = tf.maximum(MESSAGE_BYTES // a_row, 1)
         parts = tf.maximum((tf.shape(prompts)[0] + size - 1) // size, 1)
         return parts, lambda k, *tensors: [tensor[k * size : (k + 1) * size] for tensor in tensors]
+
+    def _request(self, step: tf.Tensor, k: tf.Tensor, parts: tf.Tensor, version: tf.Tensor | int = 0) -> tf.Tensor:
+        """What names the k-th message of a step's batch."""
+        names = (self.session, step, k, parts, version)
+        return tf.stack([tf.cast(name, tf.int64) for name in names])
 
     def _ask(self, method: str, arguments: Sequence[tf.Tensor], gives: tf.DType = tf.int64) -> tf.Tensor:
         """From this process, eagerly."""

@@ -11,21 +11,20 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from trainer import checkpoint, epoch_entry, metrics, optimizers
+from trainer import checkpoint, epoch_entry, metrics, optimizers, warm_start
 from trainer.averaging import SLOT, WeightAverage
 from trainer.checkpoint_writer import CheckpointWriter
 from trainer.cluster.ranking import ranking
 from trainer.cluster.strategy import Result, Runtime
 from trainer.cluster.work_queue import WorkQueue, WorkUnit
-from trainer.collaboration import Collaboration, LinkSource
+from trainer.collaboration import Collaboration
 from trainer.config import TrainConfig
 from trainer.input import Examples
-from trainer.llm_link import LlmLink
 from trainer.monitor import Monitor, server_bytes
 from trainer.objective import Objective, Prediction
+from trainer.origin import origin
 from trainer.pretraining import Pretraining
 from trainer.progress import Progress
-from trainer.reader import Reader
 from trainer.recommender import Recommender
 from trainer.sampling import popularity
 from trainer.stopping import Stopping
@@ -46,6 +45,7 @@ class Trainer:
     Args:
       runtime: where steps run. examples: what on. folder: ``models/<variant>``; checkpoints in it are resumed.
       monitor: is told what happens; None tells it to history and TensorBoard alone.
+      source: a model whose weights are the first, where there is no checkpoint.
     """
 
     def __init__(
@@ -56,11 +56,12 @@ class Trainer:
         folder: Path,
         config: TrainConfig,
         monitor: Monitor | None = None,
+        source: warm_start.Source | None = None,
     ) -> None:
         # The graph rewriter takes most of the first call's time over unrolled steps.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         self.runtime, self.examples, self.recommender = runtime, examples, recommender
-        self.folder, self.config = folder, config
+        self.folder, self.config, self.source = folder, config, source
         self.checkpoints = folder / "checkpoints"
         self.monitor = monitor or Monitor()
         self.writer = CheckpointWriter(self.checkpoints, config.keep_checkpoints)
@@ -70,23 +71,21 @@ class Trainer:
         self._save_at, self._mark = math.inf, 0.0
         self.optimizer = optimizers.build(config.optimizer)
         recommender.add_slots(self.optimizer)
-        self.average: WeightAverage | None = None
-        if config.average:
-            self.average = WeightAverage(recommender.tables, recommender.dense, config.average)
+        self.average = WeightAverage(recommender.tables, recommender.dense, config.average) if config.average else None
         alone = runtime.workers == 1 and config.working_set == "auto"
         self.local = runtime.ps_devices != [None] and (config.working_set == "on" or alone)
         per_unit = config.batch * config.steps_per_schedule
         self.queue = WorkQueue(examples.shards("train"), per_unit, config.seed)
-        self.link: LlmLink | None = None
         self._clients: list[Any] = []
         with self.monitor.phase("read"):
             self.objective: Objective = Prediction(recommender, config.loss, popularity(examples, config))
-        if recommender.coco is not None:
-            self.link = LlmLink(config.llm, recommender.coco.config.knowledge_width)
+        source, reader, self.link, self.stored = origin(config, recommender, examples)
+        if self.link is not None:
             self._clients = [runtime.per_worker(self.link.client)]
-            self.objective = Collaboration(recommender, self.objective, LinkSource(self.link))
+        if source is not None:
+            self.objective = Collaboration(recommender, self.objective, source)
         slot = SLOT if config.average else ""
-        self.ranking = ranking(runtime, examples, recommender, slot, keep=True, reader=self.link and Reader(self.link))
+        self.ranking = ranking(runtime, examples, recommender, slot, keep=True, reader=reader)
         self._functions: dict[tuple[bool, int], Function] = {}
 
     @property
@@ -141,7 +140,7 @@ class Trainer:
         if after == 0:
             self._end_pretraining()
         if self.average and after > 0:
-            self.average.update(after)
+            self.average.update(after + bool(progress.start))
         last = progress.epoch == self.epochs
         validate = last or (after > 0 and after % config.validate_every == 0)
         if validate:
@@ -210,10 +209,7 @@ class Trainer:
         self.queue.done(unit)
         self.monitor.unit(result, len(losses), unit.records)
         running = self.progress.running
-        running.loss += float((losses * counts).sum())
-        running.targets += int(counts.sum())
-        running.examples += unit.records
-        running.tell(told)
+        running.add(losses, counts, unit.records, told)
         if result.attempts > 1:
             running.repeated += (result.attempts - 1) * unit.records
             tqdm.write(
@@ -227,13 +223,14 @@ class Trainer:
         """The work of one scheduled call of this phase, of so many steps."""
         key = (self._pretraining, steps)
         if key not in self._functions:
-            objective, asks = self.objective, self.link is not None
+            objective, asks, stored = self.objective, self.link is not None, self.stored
             if self._pretraining:
-                objective, asks = Pretraining(self.recommender, self.config.pretrain), False
+                objective, asks, stored = Pretraining(self.recommender, self.config.pretrain), False, None
             workers = self.runtime.workers if self.local else 0
             vocabulary = self.examples.vocabulary
             self._functions[key] = unit_function(
-                self.recommender, objective, self.optimizer, vocabulary, self.config, steps, workers, asks
+                self.recommender, objective, self.optimizer, vocabulary, self.config, steps, workers, asks, stored,
+                overlap=asks and self.config.coco.overlap,
             )
         return self._functions[key]
 
@@ -290,10 +287,13 @@ class Trainer:
     def _resume(self) -> None:
         newest = checkpoint.newest(self.checkpoints)
         if newest is None:
+            parts = (self.recommender, self.optimizer, self.examples.vocabulary.ids, self.config, self.average)
+            self.progress.start = warm_start.start(self.source, *parts) if self.source else {}
             return
         state = checkpoint.restore(newest, self.recommender.tables, self.recommender.dense)
         self.queue.restore(state.pop("queue"))
         self.progress = progress = Progress.of_state(state)
+        self.optimizer.taken = progress.start.get("steps", 0)
         self._saved = (progress.epoch, progress.step)
         done = f"{self.queue.completed} of {self.queue.units} units done"
         tqdm.write(f"resuming {self.folder.name} from {newest.name}, epoch {progress.epoch + 1}, {done}")

@@ -30,6 +30,8 @@ class Optimizer:
     """Those of them that hold one value a row beside a table, (rows, 1); beside dense weights they have their shape."""
     every_row = False
     """A table's rows move at every step, read or not."""
+    taken = 0
+    """Steps that the slots have seen before the first of this training: those of the model it started from."""
 
     def add_slots(self, tables: Sequence[EmbeddingTable], *dense: FlatWeights) -> None:
         """Makes the slots beside every table that is trainable and all of ``dense``."""
@@ -205,7 +207,7 @@ class Adam(Optimizer):
 
     def dense(self, variable, slots, gradient, step):
         with tf.device(variable.device):
-            t = tf.cast(step, tf.float32)
+            t = tf.cast(step + self.taken, tf.float32)
             return tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle, m=slots["m"].handle, v=slots["v"].handle,
                 beta1_power=tf.pow(self.beta_1, t), beta2_power=tf.pow(self.beta_2, t), lr=self.learning_rate,
@@ -228,7 +230,7 @@ class LazyAdam(Adam):
 
     def rows(self, variable, slots, ids, gradient, step):
         with tf.device(variable.device):
-            t = tf.cast(step, tf.float32)
+            t = tf.cast(step + self.taken, tf.float32)
             rate = self.learning_rate * tf.sqrt(1.0 - tf.pow(self.beta_2, t)) / (1.0 - tf.pow(self.beta_1, t))
             m = self.beta_1 * tf.gather(slots["m"], ids) + (1.0 - self.beta_1) * gradient
             v = self.beta_2 * tf.gather(slots["v"], ids) + (1.0 - self.beta_2) * tf.square(gradient)

@@ -21,8 +21,11 @@ class Running:
     seconds: float = 0.0
     told: dict[str, list[float]] = field(default_factory=dict)  # by name, a sum and how many it is of: Step.tell
 
-    def tell(self, told: Mapping[str, np.ndarray]) -> None:
-        """Adds what a unit's steps told, (steps, 2) each."""
+    def add(self, losses: np.ndarray, counts: np.ndarray, examples: int, told: Mapping[str, np.ndarray]) -> None:
+        """Adds a unit: its steps' losses (steps,), what each is a mean over, and what they told, (steps, 2) each."""
+        self.loss += float((losses * counts).sum())
+        self.targets += int(counts.sum())
+        self.examples += examples
         for name, values in told.items():
             before = self.told.get(name, [0.0, 0.0])
             self.told[name] = [float(old + new) for old, new in zip(before, values.sum(axis=0), strict=True)]
@@ -43,6 +46,7 @@ class Progress:
     repeated: int = 0
     history: list[dict[str, float]] = field(default_factory=list)  # one entry an epoch
     running: Running = field(default_factory=Running)
+    start: dict[str, Any] = field(default_factory=dict)  # what it started from, where that is a model: warm_start
 
     @classmethod
     def of_state(cls, state: dict[str, Any]) -> Progress:

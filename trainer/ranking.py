@@ -11,8 +11,9 @@ import pyarrow as pa
 import tensorflow as tf
 
 from trainer import metrics
-from trainer.input import Examples, Held, held_out
-from trainer.reader import Reader
+from trainer.cluster.work_queue import in_order
+from trainer.input import PIECES, Examples, Held, held_out
+from trainer.reader import Reader, StoredReader
 from trainer.recommender import Recommender
 
 Score = Callable[[Held], np.ndarray]
@@ -90,7 +91,7 @@ class LocalRanking:
     Args:
       slot: score with this slot's values, such as the averaged weights, in place of the parameters.
       batch: rows scored at once. keep: hold a split's rows in memory once they are read.
-      reader: of what a language model knows, for a recommender that uses it.
+      reader: of what is known of the users, for a recommender that uses it.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class LocalRanking:
         slot: str = "",
         batch: int = 1024,
         keep: bool = False,
-        reader: Reader | None = None,
+        reader: Reader | StoredReader | None = None,
     ) -> None:
         self._examples, self._recommender, self._slot = examples, recommender, slot
         self._batch, self._keep = batch, keep
@@ -108,11 +109,11 @@ class LocalRanking:
         self._length = recommender.config.max_length
         self._vectors = tf.Variable(tf.zeros((recommender.size, recommender.width)), trainable=False)
 
-        know = reader and reader.through(reader.client())
+        client = reader.client() if reader and reader.asks else None
 
-        @tf.function(input_signature=[tf.TensorSpec((None, self._length), tf.int32)])
-        def scores(history: tf.Tensor) -> tf.Tensor:
-            return recommender.scores(history, self._vectors, know)
+        @tf.function(input_signature=[tf.TensorSpec((None, self._length), tf.int32), *PIECES])
+        def scores(history: tf.Tensor, *pieces: tf.Tensor) -> tf.Tensor:
+            return recommender.scores(history, self._vectors, reader and reader.through(client, pieces))
 
         self._scores = scores
 
@@ -125,4 +126,5 @@ class LocalRanking:
         rows = self._rows.get(split) or held_out(self._examples, split, self._length, self._batch)
         if self._keep:
             rows = self._rows[split] = list(rows)
-        return rank(rows, lambda held: self._scores(held.history))
+        units = iter(in_order(self._examples.shards(split), self._batch))
+        return rank(rows, lambda held: self._scores(held.history, *next(units).arguments()[:3]))

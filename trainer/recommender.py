@@ -8,12 +8,14 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from feature_store.knowledge_shards import Statistics
 from trainer.attributes import Attributes
 from trainer.config import CocoConfig, ModelConfig
 from trainer.layers.features import Feature, FeatureTables
 from trainer.layers.flat import FlatWeights
 from trainer.layers.tables import EmbeddingTable, normal, zeros
 from trainer.models import MODELS
+from trainer.models.backbone import Backbone
 from trainer.models.coco import CoCo, Know
 from trainer.optimizers import Optimizer
 from trainer.step import Step
@@ -29,7 +31,7 @@ class Recommender:
       knowledge: (N, D) frozen item vectors that the model projects and adds to the id's; None for ids only.
       devices: one a parameter server; ``(None,)`` keeps everything in this process.
       attributes: of the N items, where ``config.attributes`` names some.
-      coco: prompts and alignment around the model, where it is enabled.
+      coco: prompts and alignment around the model, where it is enabled. statistics: of its stored knowledge.
 
     Raises:
       ValueError: ``knowledge`` or ``attributes`` has not N rows, or attributes are missing or not asked for.
@@ -44,6 +46,7 @@ class Recommender:
         seed: int = 0,
         attributes: Attributes | None = None,
         coco: CocoConfig | None = None,
+        statistics: Statistics | None = None,
     ) -> None:
         if knowledge is not None and len(knowledge) != size:
             raise ValueError(f"knowledge must have {size} rows, one an item index, got {len(knowledge)}")
@@ -54,9 +57,8 @@ class Recommender:
             raise ValueError(f"attributes must be those of model.attributes {config.attributes}, got {given}")
         self.config, self.size, self.attributes = config, size, attributes
         tf_keras.utils.set_random_seed(seed)
-        self.model = MODELS[config.kind](config)
-        self.model.build((None, config.max_length, config.d), None if knowledge is None else knowledge.shape[1])
-        self.coco: CoCo | None = CoCo(self.model, coco, seed) if coco and coco.enabled else None
+        known = None if knowledge is None else knowledge.shape[1]
+        self.model, self.coco = networks(config, coco, known, seed, statistics)
         self.dense = FlatWeights(self.coco or self.model, devices)
         stddev = config.item_stddev or (2.0 / (size + config.d)) ** 0.5
         self.items = EmbeddingTable("item", size, config.d, normal(stddev), seed, devices)
@@ -112,18 +114,22 @@ class Recommender:
         rows = tf.gather(self.features.tables[0].whole(slot), tf.maximum(ids, 0))
         return tf.concat([vectors, self.model.describe(rows, there)], axis=1)
 
+    def states(self, history: tf.Tensor, vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """history (B, L), vectors (N, width) -> h_RS (B, L, d), with the model's own weights, and its mask (B, L)."""
+        ids = self.model.question(history)
+        x = self.model.hide(tf.gather(vectors, tf.maximum(ids, 0)), ids)
+        return self.model(x, ids != 0), ids != 0
+
     def embed(self, history: tf.Tensor, vectors: tf.Tensor, know: Know | None = None) -> tf.Tensor:
         """history (B, L), vectors (N, width) -> the users' vectors (B, d), with the model's own (pulled) weights.
 
         Args:
           know: gives CoCo's knowledge of the users; without it they have none, and their vector is h_RS.
         """
-        ids = self.model.question(history)
-        x = self.model.hide(tf.gather(vectors, tf.maximum(ids, 0)), ids)
-        h = self.model(x, ids != 0)  # (B, L, d)
+        h, seen = self.states(history, vectors)
         if self.coco is None or know is None:
             return h[:, -1]
-        return self.coco.aligned(h, ids != 0, know(self.coco.prompts(h[:, -1]), history))
+        return self.coco.aligned(h, seen, know(self.coco.prompts(h[:, -1]), history))
 
     def candidates(self, vectors: tf.Tensor) -> tf.Tensor:
         """The part of items' vectors (…, width) that users' vectors are multiplied with: (…, d)."""
@@ -132,3 +138,16 @@ class Recommender:
     def scores(self, history: tf.Tensor, vectors: tf.Tensor, know: Know | None = None) -> tf.Tensor:
         """history (B, L), vectors (N, width) -> every item's score (B, N); ``know`` as of ``embed``."""
         return tf.matmul(self.embed(history, vectors, know), self.candidates(vectors), transpose_b=True)
+
+
+def networks(
+    config: ModelConfig,
+    coco: CocoConfig | None,
+    knowledge_width: int | None,
+    seed: int = 0,
+    statistics: Statistics | None = None,
+) -> tuple[Backbone, CoCo | None]:
+    """The built backbone, and CoCo around it where that is enabled; ``knowledge_width`` is None without knowledge."""
+    model = MODELS[config.kind](config)
+    model.build((None, config.max_length, config.d), knowledge_width)
+    return model, CoCo(model, coco, seed, statistics) if coco and coco.enabled else None

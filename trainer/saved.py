@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,19 +38,33 @@ def load(folder: Path, examples: Examples, devices: Sequence[str | None] = (None
       FileNotFoundError: the variant has not finished training.
       CheckpointError: the checkpoint does not fit the examples' vocabulary.
     """
-    history = folder / "history.json"
-    if not history.exists():
-        raise FileNotFoundError(f"{history}: missing; this variant has not finished training")
-    best = folder / "checkpoints" / json.loads(history.read_text())["summary"]["best_checkpoint"]
-    config = json.loads((folder / "config.json").read_text())
-    model = ModelConfig(**config["model"])
+    best, config = best_of(folder)
+    model, coco = settings_of(config)
     knowledge = np.load(best / "table.knowledge.npy", mmap_mode="r") if model.knowledge else None
     attributes = read_attributes(examples, model.attributes) if model.attributes else None
-    coco = CocoConfig(**config.get("coco", {}))
-    if not coco.fixed:
-        coco = replace(coco, prompts="")  # the checkpoint has the codebook
     recommender = Recommender(model, examples.vocabulary.size, knowledge, devices, 0, attributes, coco)
     slot = averaging.SLOT if config["average"] else ""
     checkpoint.restore_for_use(best, recommender.tables, recommender.dense, slot)
     state = json.loads((best / "state.json").read_text())
     return Saved(folder, best, config, recommender, state["step"] - state["phase_step"])
+
+
+def best_of(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint of ``models/<variant>`` that was best on validation, and the `TrainConfig` of it as JSON.
+
+    Raises:
+      FileNotFoundError: the variant has not finished training.
+    """
+    history = folder / "history.json"
+    if not history.exists():
+        raise FileNotFoundError(f"{history}: missing; this variant has not finished training")
+    best = folder / "checkpoints" / json.loads(history.read_text())["summary"]["best_checkpoint"]
+    return best, json.loads((folder / "config.json").read_text())
+
+
+def settings_of(config: Mapping[str, Any]) -> tuple[ModelConfig, CocoConfig]:
+    """Of a `TrainConfig` as JSON, what says which weights a checkpoint holds."""
+    coco = CocoConfig(**config.get("coco", {}))
+    if not coco.fixed:
+        coco = replace(coco, prompts="")  # the checkpoint has the codebook
+    return ModelConfig(**config["model"]), coco

@@ -75,6 +75,7 @@ def claim(out: Path, train: TrainConfig) -> None:
     path, config = out / "config.json", dataclasses.asdict(train)
     if path.exists():
         old = json.loads(path.read_text())
+        old = {"start_from": "", **old}  # of a folder from before there was one
         for field, value in json.loads(json.dumps(config)).items():
             if field not in FREE_TO_CHANGE and old.get(field) != value:
                 raise ValueError(

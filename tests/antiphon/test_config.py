@@ -152,3 +152,17 @@ def test_every_config_in_the_repository_loads(repository):
     assert found
     for path in found:
         assert load(path).name
+
+
+@pytest.mark.parametrize(
+    ("starts", "told"),
+    [
+        ({"a": "a"}, r"variants.a.start_from must be another variant \(b\) or a path such as .*, received 'a'"),
+        ({"a": "c"}, r"received 'c'"),
+        ({"a": "b", "b": "a"}, r"variants.a.start_from must not lead back to 'a', received 'a <- b <- a'"),
+    ],
+)
+def test_a_variant_starts_from_a_folder_or_from_one_that_does_not_wait_for_it(starts, told):
+    with pytest.raises(ValueError, match=told):
+        Config("x", variants={name: TrainConfig(start_from=starts.get(name, "")) for name in "ab"})
+    Config("x", variants={"a": TrainConfig(start_from="b"), "b": TrainConfig(start_from="runs/y/models/z")})

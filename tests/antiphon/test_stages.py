@@ -1,6 +1,6 @@
 import pytest
 
-from antiphon import records, stages
+from antiphon import llm, records, stages
 from antiphon.config import Config
 from antiphon.stages import Stage
 from feature_store.config import DataConfig
@@ -57,8 +57,8 @@ def test_the_plan_computes_every_source_of_knowledge(tmp_path):
     sources = {"general": SourceConfig(), "kar": SourceConfig(kind="kar")}
     both = config(tmp_path, sources=sources)
     assert [each.products for each in stages.plan(both) if each.command[0] == "knowledge"] == [
-        ("knowledge/general/users",),
-        ("knowledge/kar/users", "knowledge/kar/items"),
+        ("knowledge/general/users", "knowledge/general/shards"),
+        ("knowledge/kar/users", "knowledge/kar/shards", "knowledge/kar/items"),
     ]
     assert [each.name for each in stages.find(both, "knowledge")] == ["knowledge-general", "knowledge-kar"]
     assert [each.name for each in stages.find(both, "knowledge-kar")] == ["knowledge-kar"]
@@ -172,6 +172,27 @@ def test_a_variant_that_starts_from_the_universal_prompts_has_them_made_first(tm
     assert [each.name for each in stages.find(alone, "prompts")] == ["prompts"]
 
 
+def test_a_variant_with_stored_knowledge_has_it_computed_first_and_needs_no_language_model(tmp_path):
+    coco = CocoConfig(enabled=True, source="general")
+    variants = {"base": TrainConfig(), "stored": TrainConfig(coco=coco)}
+
+    def of(**fields):
+        run = config(tmp_path, variants=variants, **fields)
+        planned = {each.name: each for each in stages.plan(run)}
+        return run, list(planned), planned["train-stored"]
+
+    run, names, stage = of(sources={"general": SourceConfig()})
+    assert names.index("knowledge-general") < names.index("train-stored")
+    assert stage.needs == ("examples", "knowledge-general") and stage.grace == TrainConfig().grace_seconds
+    assert stage.identity(run)["coco"]["source"] == "general" and "llm" not in stage.identity(run)
+    other = of(sources={"general": SourceConfig()}, llm=LlmConfig(model="minilm"))[2]
+    assert str(other.settings) == str(stage.settings)
+    with llm.beside(run, "stored") as settings:
+        assert settings is variants["stored"]
+    with pytest.raises(ValueError, match=r"variants.stored.coco.source must be one of sources \(kar\)"):
+        of(sources={"kar": SourceConfig(kind="kar")})
+
+
 def test_raw_files_are_known_by_name_size_and_time(tmp_path):
     (tmp_path / "events.csv").write_text("a")
     data = DataConfig(reader="tables", path=str(tmp_path), events="*.csv")
@@ -186,3 +207,23 @@ def test_a_record_tells_how_long_a_stage_took_and_what_it_gave(tmp_path):
     stages.do(run, stage())
     record = records.read(run.folder, "first")
     assert record.done and record.seconds >= 0 and record.summary == {"wrote": "first/file"}
+
+
+def test_a_variant_is_trained_after_the_one_it_starts_from_and_again_when_that_is(tmp_path):
+    variants = {"last": TrainConfig(start_from="next"), "first": TrainConfig(), "next": TrainConfig(start_from="first")}
+    run = config(tmp_path, variants=variants)
+    trained = [each for each in stages.plan(run) if each.command[0] == "train"]
+    assert [each.name for each in trained] == ["train-first", "train-next", "train-last"]
+    assert [each.needs for each in trained] == [
+        ("examples",), ("examples", "train-first"), ("examples", "train-next"),
+    ]  # fmt: skip
+
+
+def test_a_folder_to_start_from_is_an_input(tmp_path):
+    folder = tmp_path / "other" / "models" / "ids"
+    run = config(tmp_path, variants={"ids": TrainConfig(start_from=str(folder)), "anew": TrainConfig()})
+    before, alone = (stages.find(run, f"train-{name}")[0].settings for name in ("ids", "anew"))
+    folder.mkdir(parents=True)
+    (folder / "history.json").write_text("{}")
+    assert stages.find(run, "train-ids")[0].settings != before
+    assert "start_from" not in alone  # so that what was trained before there was the setting holds

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import told_users
 from hypothesis import settings
 
 from feature_store import build, folders
+from feature_store.config import ExampleConfig, FeatureConfig
+from feature_store.examples import write
 from feature_store.schema import Field, Schema
 from feature_store.table_folder import write_tables
 from feature_store.tables import entities, finish_events
@@ -70,6 +73,25 @@ def make_features(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture
+def examples(make_tables, make_features, tmp_path: Path) -> Path:
+    """Those of three users with five events each, two of the training split's shards."""
+    log = [(user, f"i{time}", time) for user in ("ann", "bob", "cy") for time in range(1, 6)]
+    tables = make_tables(log)
+    write(tables, make_features(tables, 3), tmp_path / "examples", ExampleConfig(shards=2), FeatureConfig(3))
+    return tmp_path / "examples"
+
+
+@pytest.fixture
+def knowledge(examples: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Writes knowledge of two parts: [label time, part] of each example; bob's second part has no text."""
+
+    def tell(row, part):
+        return None if (row["user_id"], part) == ("bob", 1) else [float(row["label_time"]), float(part)]
+
+    return lambda **described: told_users.write(tmp_path / "users", examples, tell, **described)
 
 
 @pytest.fixture(scope="session")

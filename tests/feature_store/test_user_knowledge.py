@@ -1,50 +1,9 @@
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from feature_store import folders, user_knowledge
-from feature_store.config import ExampleConfig, FeatureConfig
+from feature_store import user_knowledge
 from feature_store.errors import DataError
-from feature_store.examples import read_manifest, read_rows, write
-
-LOG = [(user, f"i{time}", time) for user in ("ann", "bob", "cy") for time in range(1, 6)]
-
-
-@pytest.fixture
-def examples(make_tables, make_features, tmp_path):
-    tables = make_tables(LOG)
-    write(tables, make_features(tables, 3), tmp_path / "examples", ExampleConfig(shards=2), FeatureConfig(3))
-    return tmp_path / "examples"
-
-
-@pytest.fixture
-def knowledge(examples, tmp_path):
-    """Writes knowledge of two parts: [label time, part] of each example; bob's second part has no text."""
-
-    def make(lost=(), **described):
-        rows = []
-        for split in ("train", "valid", "test"):
-            for row in read_rows(examples, split, ["user_id", "label_time"]).to_pylist():
-                for part in (0, 1):
-                    told = (row["user_id"], part) != ("bob", 1)
-                    vector = [float(row["label_time"]), float(part)] if told else None
-                    rows.append({**row, "split": split, "part": part, "vector": vector})
-        rows = [row for row in rows if (row["user_id"], row["split"]) not in lost]
-        rows.sort(key=lambda row: (row["user_id"], row["split"]))
-        with folders.new_folder(tmp_path / "users") as folder:
-            kinds = {"label_time": pa.int64(), "part": pa.int64(), "vector": pa.list_(pa.float32())}
-            schema = pa.schema([(n, kinds.get(n, pa.string())) for n in (*user_knowledge.KEYS, "vector")])
-            pq.write_table(pa.Table.from_pylist(rows, schema), folder / "0.parquet")
-            manifest = {
-                "kind": "user_knowledge", "model_id": "llm@1", "adapter_version": "base", "parts": 2, "width": 2,
-                "events": read_manifest(examples)["events"],
-                "files": [folders.describe(folder / "0.parquet", folder)], **described,
-            }  # fmt: skip
-            folders.write_manifest(folder, manifest)
-        return tmp_path / "users"
-
-    return make
+from feature_store.examples import read_rows
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])

@@ -64,19 +64,28 @@ class Chain:
         popularity = Popularity(np.ones(ITEMS))
         self.prediction = Prediction(self.recommender, LossConfig("softmax"), popularity)
 
-    def loss(self, number, rows=slice(None), source=None):
+    def loss(self, number, rows=slice(None), source=None, asked=None):
+        objective, batch = self._of(number, rows, source)
+        return objective.loss(Reads(number, self.client), batch, asked)[0]
+
+    def ask(self, number, rows=slice(None)):
+        """What `loss` of the same step may be given later."""
+        objective, batch = self._of(number, rows)
+        return objective.ask(Reads(number, self.client), batch)
+
+    def _of(self, number, rows, source=None):
         objective = Collaboration(self.recommender, self.prediction, source or LinkSource(self.link))
-        batch = objective.batch(HISTORY[rows], TARGETS[rows], tf.stack([0, tf.cast(number, tf.int32)]))
-        return objective.loss(Reads(number, self.client), batch)[0]
+        seed = tf.stack([0, tf.cast(number, tf.int32)])
+        return objective, objective.batch(HISTORY[rows], TARGETS[rows], seed)
 
     def step(self, number, rows=slice(None)):
         """The gradients of all weights, after which the side process has learnt."""
         return [gradient.numpy() for gradient in self.taken(number, rows)[1]]
 
-    def taken(self, number, rows=slice(None)):
+    def taken(self, number, rows=slice(None), asked=None):
         """The loss, and as `step`, in a graph too."""
         with tf.GradientTape() as tape:
-            loss = self.loss(number, rows)
+            loss = self.loss(number, rows, asked=asked)
         return loss, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, self.weights)]
 
 
@@ -86,7 +95,7 @@ class ReaderSource:
     def __init__(self, chain):
         self._know = Reader(chain.link).through(chain.client)
 
-    def knowledge(self, step, selection, history):
+    def knowledge(self, step, selection, history, stored=None, asked=None):
         return self._know(selection, history), None
 
 

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from coco_chain import COCO, Chain, ReaderSource, adapter
 
 from trainer import collaboration
+from trainer.models.coco import Knowledge
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,43 @@ def test_users_that_were_helped_leave_lora_as_it_is_to_the_bit_and_change_nothin
     for name in ("some", "others", "all"):
         for mine, theirs in zip(gradients[name], gradients["none"], strict=True):
             np.testing.assert_array_equal(mine, theirs)
+
+
+def test_what_is_asked_ahead_is_the_same_step_when_nothing_changes_in_between(side):
+    start, moves = adapter(side, Chain(side), 0), {}
+    for name, ahead in {"in turn": False, "ahead": True}.items():
+        chain = Chain(side)
+        gradients = chain.taken(1, asked=chain.ask(1) if ahead else None)[1]
+        moved = {part: value - start[part] for part, value in adapter(side, chain, 1).items()}
+        moves[name] = [gradient.numpy() for gradient in gradients] + list(moved.values())
+    for one, other in zip(moves["in turn"], moves["ahead"], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_is_asked_ahead_is_known_by_the_adapter_and_the_codes_of_then_and_teaches_the_codes_of_now(side):
+    chain = Chain(side, replace(COCO, beta=0.0, gate="off"))
+    first, second = chain.ask(1), chain.ask(2)
+    chain.taken(1, asked=first)
+    codes, before = chain.coco.codebook.codes, second.question.h.numpy()
+    codes.assign(codes.numpy()[::-1])
+    with tf.GradientTape() as tape:
+        loss = chain.loss(2, asked=second)
+    gradient = tape.gradient(loss, codes).numpy()
+    known = Knowledge(tf.constant(before), second.selection.mask)
+    assert float(loss) == pytest.approx(float(chain.loss(2, source=Given(known))), rel=1e-12)
+    assert float(loss) != pytest.approx(float(chain.loss(2, source=ReaderSource(chain))), rel=1e-9)
+    taken = {int(code) for code in tf.boolean_mask(second.selection.index, second.selection.mask[:, COCO.shared :])}
+    assert set(np.flatnonzero(np.abs(gradient).sum(1))) == taken
+
+
+class Given:
+    """What is known, whatever is asked. A `Source`."""
+
+    def __init__(self, known):
+        self._known = known
+
+    def knowledge(self, step, selection, history, asked=None):
+        return self._known, None
 
 
 def test_half_the_batch_by_each_of_two_workers_is_the_whole_batch_by_one(side_process):

@@ -1,20 +1,19 @@
 """Training CoCo over a real side process: every backbone, kills, clusters, evaluation and export."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
+import coco_cluster
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
 from antiphon import llm
 from antiphon.config import dump, load
-from trainer import checkpoint, evaluate, export, saved, train
+from trainer import checkpoint, evaluate, explain, export, saved, train
 from trainer.config import (
     CocoConfig,
     EvaluateConfig,
@@ -26,6 +25,7 @@ from trainer.config import (
 )  # fmt: skip
 from trainer.input import Examples, held_out
 from trainer.llm_link import LlmLink
+from trainer.ranking import Outcomes
 from trainer.reader import Reader
 
 COCO = CocoConfig(enabled=True, codes=8, selected=2, threshold=0.2)
@@ -77,6 +77,33 @@ def test_evaluation_reads_what_was_known_when_the_best_checkpoint_was_made(whole
     assert result["valid"]["ndcg@10"]["mean"] == pytest.approx(best["summary"]["valid_ndcg@10"], rel=1e-5)
     after = json.loads(LlmLink(LinkConfig(side.address), 4).status())
     assert after["version"] == told["version"] and after["known"] > told["known"]
+    assert result["test_without_knowledge"] != result["test"]
+
+
+def test_the_examples_of_what_changed_are_of_the_rankings_that_were_evaluated(whole, side, shop, tmp_path):
+    folder, _, _ = whole
+    evaluate.run(shop / "examples", folder, tmp_path / "evaluation", EvaluateConfig(bootstrap=50))
+    found = json.loads((tmp_path / "evaluation" / "explanations.json").read_text())
+    assert [example["why"] for example in found] == ["rose most", "median", "fell most"]
+    ranks = pq.read_table(tmp_path / "evaluation" / "per_user.parquet").to_pylist()
+    ranks = {row["user"].decode(): 1 + row["above"] + row["tied"] / 2 for row in ranks}
+    rose = [example["alone"]["rank"] - example["known"]["rank"] for example in found]
+    assert rose[0] > 0 and rose == sorted(rose, reverse=True)
+    for example in found:
+        assert example["known"]["rank"] == ranks[example["user_id"]]
+        assert 0 < len(example["history"]) <= 10 and len(example["prompts"]) <= 2
+        for ranking in (example["alone"], example["known"]):
+            assert len(set(ranking["items"])) == 10
+            place = ranking["items"].index(example["target"]) + 1 if example["target"] in ranking["items"] else 11
+            assert min(ranking["rank"], 11) == place
+
+
+def test_the_examples_are_whose_target_rose_most_the_median_and_whose_fell_most():
+    counts = {"user": np.arange(5), "target": np.ones(5, int), "tied": np.array([0, 0, 4, 0, 0])}
+    alone = Outcomes(above=np.array([9, 5, 5, 5, 5]), **counts)
+    known = Outcomes(above=np.array([1, 4, 5, 7, 30]), **counts)
+    assert explain.changes(alone, known).tolist() == [8, 1, 0, -2, -25]
+    assert explain.chosen(alone, known) == {"rose most": 0, "median": 2, "fell most": 4}
 
 
 def test_the_export_takes_knowledge_and_without_it_answers_by_behaviour_alone(whole, side, shop, tmp_path):
@@ -127,6 +154,23 @@ def test_after_a_kill_of_the_side_process_both_go_on_from_the_same_step_to_the_s
     assert (again["version"], again["step"]) == (told["version"], told["step"])
 
 
+def test_asking_ahead_learns_and_goes_on_from_a_kill_to_the_same_numbers(side, shop, tmp_path):
+    ahead = {"coco": replace(COCO, overlap=True), "steps_per_schedule": 3}
+    train.run(shop / "examples", None, tmp_path / "whole", config(side, **ahead))
+    history = json.loads((tmp_path / "whole" / "history.json").read_text())["epochs"]
+    assert history[-1]["loss"] < history[0]["loss"]
+    told = json.loads(LlmLink(LinkConfig(side.address), 4).status())
+    train.run(shop / "examples", None, tmp_path / "parts", config(side, epochs=1, **ahead))
+    side.end(signal.SIGKILL)
+    side.start()
+    train.run(shop / "examples", None, tmp_path / "parts", config(side, **ahead))
+    again = json.loads(LlmLink(LinkConfig(side.address), 4).status())
+    assert (again["version"], again["step"]) == (told["version"], told["step"])
+    expected, found = parameters(tmp_path / "whole"), parameters(tmp_path / "parts")
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
 @pytest.mark.parametrize("kind", [kind for kind in BACKBONES if kind != "sasrec"])
 def test_every_backbone_learns_with_it(side, shop, tmp_path, kind):
     summary = train.run(shop / "examples", None, tmp_path, config(side, kind, validate_every=3))
@@ -140,48 +184,9 @@ def test_without_a_side_process_named_it_is_refused(side, shop, tmp_path):
         train.run(shop / "examples", None, tmp_path, replace(config(side), llm=LinkConfig()))
 
 
-CLUSTER = """
-import json, sys
-from dataclasses import replace
-from pathlib import Path
-from trainer.chief import fitted
-from trainer.cluster import strategy
-from trainer.cluster.launcher import ClusterSize, LocalCluster
-from trainer.config import TrainConfig
-from trainer.input import Examples
-from trainer.loop import Trainer
-from trainer.recommender import Recommender
-
-examples, out, settings = Examples(Path(sys.argv[1])), Path(sys.argv[2]), json.loads(sys.argv[3])
-config = fitted(TrainConfig.from_json(settings))
-with LocalCluster(ClusterSize(ps=2, workers=int(sys.argv[4])), out / "logs") as servers:
-    runtime = strategy.connect(servers.tf_config)
-    for working_set in sys.argv[5].split(","):
-        one = replace(config, working_set=working_set)
-        size, devices = examples.vocabulary.size, runtime.ps_devices
-        recommender = Recommender(one.model, size, None, devices, one.seed, coco=one.coco)
-        progress = Trainer(runtime, examples, recommender, out / working_set, one).run()
-        print(json.dumps({"losses": [entry["loss"] for entry in progress.history], "step": progress.step}))
-"""
-
-
-def on_cluster(repository, shop, out, settings, workers, modes):
-    arguments = [str(shop / "examples"), str(out), json.dumps(settings), str(workers), modes]
-    done = subprocess.run(
-        [sys.executable, "-c", CLUSTER, *arguments],
-        capture_output=True, text=True, timeout=3000, env={**os.environ, "PYTHONPATH": str(repository)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
-def as_json(settings):
-    return json.loads(json.dumps(asdict(settings)))
-
-
 def test_a_cluster_with_one_worker_takes_the_same_path(whole, side, shop, repository, tmp_path):
     _, expected, told = whole
-    on_cluster(repository, shop, tmp_path, as_json(config(side)), 1, "off,on")
+    coco_cluster.train(repository, shop, tmp_path, config(side), 1, "off,on")
     for mode in ("off", "on"):
         found = parameters(tmp_path / mode)
         assert found.keys() == expected.keys()
@@ -192,8 +197,7 @@ def test_a_cluster_with_one_worker_takes_the_same_path(whole, side, shop, reposi
 
 
 def test_several_workers_teach_each_step_once(side, shop, repository, tmp_path):
-    settings = as_json(config(side, batch=4))
-    (found,) = on_cluster(repository, shop, tmp_path, settings, 2, "off")
+    (found,) = coco_cluster.train(repository, shop, tmp_path, config(side, batch=4), 2, "off")
     assert found["losses"][-1] < found["losses"][0]
     told = json.loads(LlmLink(LinkConfig(side.address), 4).status())
     assert (told["version"], told["step"]) == (found["step"], found["step"])

@@ -36,7 +36,7 @@ class Given:
         h = np.random.default_rng(3).normal(size=(3, 4, 8)) if h is None else h
         self.h, self.gate, self.asked = tf.constant(h, tf.float32), tf.zeros(3), []
 
-    def knowledge(self, step, selection, history):
+    def knowledge(self, step, selection, history, stored=None, asked=None):
         self.asked.append((selection.prompts.numpy(), selection.mask.numpy(), history.numpy()))
         rows = len(history)
         return Knowledge(self.h[:rows], selection.mask), self.gate[:rows]

@@ -5,7 +5,7 @@ import pytest
 
 from feature_store.errors import DataError
 from feature_store.folders import describe, write_manifest
-from trainer.knowledge import read_knowledge
+from trainer.knowledge import Basis, read_knowledge
 from trainer.vocabulary import Vocabulary
 
 
@@ -38,3 +38,22 @@ def test_knowledge_of_other_items_is_refused(tmp_path):
 def test_no_folder_says_which_stage_is_missing():
     with pytest.raises(DataError, match="embed"):
         read_knowledge(None, Vocabulary(["a"]), 2)
+
+
+def test_a_model_that_starts_from_another_reads_knowledge_in_its_coordinates(tmp_path):
+    draw = np.random.default_rng(0)
+    vectors = dict(zip("abcdefgh", draw.normal(size=(8, 3)), strict=True))
+    rows = {}
+    for name, ids in (("before", "abcdef"), ("now", "cdefgha")):
+        (tmp_path / name).mkdir()
+        folder = write(tmp_path / name, list(ids), [vectors[i] for i in ids])
+        basis = Basis(list("abcdef"), rows["before"]) if rows else None
+        rows[name] = read_knowledge(folder, Vocabulary(list(ids)), 2, basis)
+    np.testing.assert_allclose(rows["now"][[7, 1, 2, 3, 4]], rows["before"][[1, 3, 4, 5, 6]], rtol=1e-5, atol=1e-6)
+    # The rows are an affine map of the vectors, so a new item's is that of its own vector.
+    weights = np.linalg.lstsq(np.array([[*vectors[i], 1.0] for i in "abcdef"]).T, [*vectors["g"], 1.0], rcond=None)[0]
+    np.testing.assert_allclose(rows["now"][5], weights @ rows["before"][1:], rtol=1e-4, atol=1e-5)
+    with pytest.raises(DataError, match="knowledge_width.*must be 2, as in the model that this one starts from"):
+        read_knowledge(folder, Vocabulary(["c"]), 3, Basis(list("abcdef"), rows["before"]))
+    with pytest.raises(DataError, match="none of 1 items with knowledge has it"):
+        read_knowledge(folder, Vocabulary(["g"]), 2, Basis(list("abcdef"), rows["before"]))

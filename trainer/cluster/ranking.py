@@ -8,10 +8,10 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from trainer.cluster.strategy import Runtime
-from trainer.cluster.work_queue import Piece, WorkUnit, cut
-from trainer.input import Examples, held_out_rows, read_records
+from trainer.cluster.work_queue import in_order
+from trainer.input import PIECES, Examples, held_out_rows, read_records
 from trainer.ranking import LocalRanking, Outcomes, Ranking, places
-from trainer.reader import Reader
+from trainer.reader import Reader, StoredReader
 from trainer.recommender import Recommender
 from trainer.unit import CLIENT
 
@@ -23,7 +23,7 @@ def ranking(
     slot: str = "",
     batch: int = 1024,
     keep: bool = False,
-    reader: Reader | None = None,
+    reader: Reader | StoredReader | None = None,
 ) -> Ranking:
     """Where ``runtime`` computes: see ``LocalRanking`` and ``ClusterRanking``."""
     if runtime.ps_devices == [None]:
@@ -46,23 +46,22 @@ class ClusterRanking:
         recommender: Recommender,
         slot: str = "",
         batch: int = 1024,
-        reader: Reader | None = None,
+        reader: Reader | StoredReader | None = None,
     ) -> None:
         self._runtime, self._examples, self._batch = runtime, examples, batch
         self._refreshed = 0
         length, shape = recommender.config.max_length, (recommender.size, recommender.width)
         dense = recommender.dense
         weights = dense.slots[slot] if slot else dense.variables
-        pieces = tf.TensorSpec((None,), tf.int64)
-        takes = [tf.TensorSpec((None,), tf.string), pieces, pieces, tf.TensorSpec((), tf.int64)]
-        self._clients = [runtime.per_worker(reader.client)] if reader else []
+        takes = [*PIECES, tf.TensorSpec((), tf.int64)]
+        self._clients = [runtime.per_worker(reader.client)] if reader and reader.asks else []
 
         @tf.function(input_signature=[*takes, *(CLIENT for _ in self._clients)])
         def unit(files, firsts, counts, refreshed, client=None):
             rows = held_out_rows(read_records(files, firsts, counts), examples.vocabulary, length)
             with dense.bound([tf.identity(weight) for weight in weights]):
                 vectors = kept("ranking", shape, refreshed, lambda: recommender.vectors(slot))
-                know = reader and reader.through(client)
+                know = reader and reader.through(client, (files, firsts, counts))
                 above, tied = places(recommender.scores(rows.history, vectors, know), rows)
             return rows.user, rows.target, above, tied
 
@@ -75,11 +74,10 @@ class ClusterRanking:
 
     def rank(self, split: str) -> Outcomes:
         """See ``Ranking``."""
-        stream = [Piece(shard.file, 0, shard.records) for shard in self._examples.shards(split)]
         refreshed, results = tf.constant(self._refreshed, tf.int64), []
-        for index, run in enumerate(cut(stream, self._batch)):
-            files, firsts, counts, _ = WorkUnit(0, index, 0, run).arguments()
-            arguments = (tf.constant(files), tf.constant(firsts), tf.constant(counts), refreshed, *self._clients)
+        for unit in in_order(self._examples.shards(split), self._batch):
+            pieces = [tf.constant(part) for part in unit.arguments()[:3]]
+            arguments = (*pieces, refreshed, *self._clients)
             results.append(self._runtime.schedule(self._unit, arguments))
         return Outcomes.merge(result.fetch() for result in results)
 

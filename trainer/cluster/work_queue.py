@@ -168,6 +168,12 @@ class WorkQueue:
         return [WorkUnit(epoch, i, int(seeds[i]), pieces) for i, pieces in enumerate(units)]
 
 
+def in_order(shards: Sequence[Shard], size: int) -> list[WorkUnit]:
+    """All records of ``shards`` in their order, ``size`` at a time."""
+    stream = [Piece(shard.file, 0, shard.records) for shard in shards]
+    return [WorkUnit(0, index, 0, pieces) for index, pieces in enumerate(cut(stream, size))]
+
+
 def cut(stream: Sequence[Piece], size: int) -> list[tuple[Piece, ...]]:
     """`stream` cut into runs of `size` records; the last run is what is left."""
     runs: list[tuple[Piece, ...]] = []

@@ -127,6 +127,34 @@ class FeatureTables:
         return vectors
 
 
+def row_map(
+    before: Sequence[Feature], now: Sequence[Feature], ids: Mapping[str, np.ndarray], spread: bool = True
+) -> list[np.ndarray]:
+    """For each table of ``FeatureTables(now)`` where its rows were in that of the same width of ``before``.
+
+    Args:
+      ids: by feature, for each of its ids now the id before, below 0 where there was none; a feature that is not
+        named has kept its ids. spread: as of both tables.
+
+    Returns:
+      For each table (rows,) int64, -1 where a row is new.
+    """
+    maps = []
+    for width in dict.fromkeys(feature.width for feature in now):
+        group = _Group([f for f in now if f.width == width], spread)
+        olds = {f.name: f for f in before if f.width == width}
+        old = _Group(list(olds.values()), spread) if olds else None
+        found = np.full(group.rows, -1, np.int64)
+        for feature in now:
+            if feature.width == width and feature.name in olds:
+                own = np.arange(feature.rows)
+                was = ids.get(feature.name, np.where(own < olds[feature.name].rows, own, -1))
+                here = group.places({feature.name: tf.constant(own[was >= 0], tf.int64)}).numpy()
+                found[here] = old.places({feature.name: tf.constant(was[was >= 0], tf.int64)}).numpy()
+        maps.append(found)
+    return maps
+
+
 class _Group:
     """Features of one width, and where each begins in their table."""
 

@@ -102,6 +102,15 @@ class FlatWeights:
         return np.concatenate([parts[i].ravel() for i in group])
 
 
+def weight_shapes(model: tf_keras.Model) -> dict[str, tuple[int, ...]]:
+    """Shapes of a built model's trainable weights by where they hang ("encoder.blocks.0.up.kernel"), in its order.
+
+    The names are the same in every process, which those that Keras counts up are not.
+    """
+    paths = dict(_paths(model, ""))
+    return {f"{paths[id(layer)]}{name}": tuple(variable.shape) for layer, name, variable in _places(model)}
+
+
 def placed(sizes: Sequence[int], devices: Sequence[T]) -> list[T]:
     """For each size the device that then holds least."""
     held, found = dict.fromkeys(devices, 0), []
@@ -123,3 +132,14 @@ def _places(model: tf_keras.Model) -> list[tuple[tf_keras.layers.Layer, str, tf.
     if wanted:
         raise ValueError(f"model {model.name!r}: weights held in no layer attribute: {list(wanted.values())}")
     return places
+
+
+def _paths(layer: tf_keras.layers.Layer, path: str) -> Iterator[tuple[int, str]]:
+    """Of a layer and those within it: (id, "path.to.it.")."""
+    yield id(layer), path
+    for name, value in vars(layer).items():
+        if not name.startswith("_"):
+            parts = {f"{name}.{i}": part for i, part in enumerate(value)} if isinstance(value, list) else {name: value}
+            for place, part in parts.items():
+                if isinstance(part, tf_keras.layers.Layer):
+                    yield from _paths(part, f"{path}{place}.")

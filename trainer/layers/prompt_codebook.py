@@ -60,16 +60,22 @@ class PromptCodebook(tf_keras.layers.Layer):
         self.project = self.add_weight("project", (d, width), initializer=near)
         super().build(shape)
 
-    def call(self, h: tf.Tensor) -> Selection:
+    def call(self, h: tf.Tensor, selected: Selection | None = None) -> Selection:
         """h (B, d) -> the users' prompts: the codes whose cosine to e_u = h W is above θ, so many at most.
 
         A user without such a code gets the shared prompts alone; L_Q is then of the nearest code.
+
+        Args:
+          selected: take the codes of this selection, as they are now, in place of the nearest.
         """
         config = self.config
         e = tf.matmul(h, self.project)  # (B, D)
         cosines = tf.matmul(unit(e), unit(self.codes), transpose_b=True)  # (B, K)
-        nearest, index = tf.math.top_k(cosines, config.selected)
-        there = nearest > config.threshold  # (B, selected)
+        if selected is None:
+            nearest, index = tf.math.top_k(cosines, config.selected)
+            there = nearest > config.threshold  # (B, selected)
+        else:
+            index, there = selected.index, selected.mask[:, config.shared :]
         chosen = tf.gather(self.codes, index)  # (B, selected, D)
         prompts = chosen * self._gate(cosines, index)[..., None]
         users = tf.shape(h)[0]
@@ -113,7 +119,7 @@ class FixedPrompts(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self._prompts = prompts
 
-    def call(self, h: tf.Tensor) -> Selection:
+    def call(self, h: tf.Tensor, selected: Selection | None = None) -> Selection:
         """As ``PromptCodebook.call``; nothing is selected and nothing quantized."""
         users, m = tf.shape(h)[0], len(self._prompts)
         prompts = tf.tile(tf.constant(self._prompts, h.dtype)[None], (users, 1, 1))

@@ -163,13 +163,21 @@ class EmbeddingTable:
 
     def load(self, variables: list[tf.Variable], read: Callable[[int, int], np.ndarray]) -> None:
         """Fills ``variables`` (the shards, or a slot's) from ``read(start, stop)``, in blocks of rows."""
-        n = len(variables)
         for first in range(0, self.rows, BLOCK_ROWS):
-            block = np.asarray(read(first, min(first + BLOCK_ROWS, self.rows)), np.float32)
-            for k, variable in enumerate(variables):
-                offset = (k - first) % n
-                with tf.device(self.devices[k]):
-                    _write(variable, (first + offset) // n, tf.constant(block[offset::n]))
+            self._fill(variables, first, read(first, min(first + BLOCK_ROWS, self.rows)))
+
+    def revise(self, variables: list[tf.Variable], change: Callable[[int, np.ndarray], np.ndarray]) -> None:
+        """Puts ``change(first row, values)`` in the place of the values of ``variables``, a block of rows at a time."""
+        for first, block in self.blocks(variables):
+            self._fill(variables, first, change(first, block))
+
+    def _fill(self, variables: list[tf.Variable], first: int, values: np.ndarray) -> None:
+        """One block of logical rows from ``first`` on."""
+        n, block = len(variables), np.asarray(values, np.float32)
+        for k, variable in enumerate(variables):
+            offset = (k - first) % n
+            with tf.device(self.devices[k]):
+                _write(variable, (first + offset) // n, tf.constant(block[offset::n]))
 
     def blocks(self, variables: list[tf.Variable]) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (first row, values) in logical order, one block in memory at a time."""

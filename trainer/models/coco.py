@@ -13,7 +13,9 @@ import tf_keras
 from feature_store import prompt_codebook
 from feature_store.checks import at_least
 from feature_store.errors import DataError
+from feature_store.knowledge_shards import Statistics
 from trainer.config import CocoConfig
+from trainer.layers.adapter import LinearAdapter
 from trainer.layers.alignment import Alignment, Fusion
 from trainer.layers.prompt_codebook import FixedPrompts, PromptCodebook, Selection, unit
 from trainer.models.backbone import Backbone
@@ -41,46 +43,53 @@ class CoCo(tf_keras.Model):
     is somebody else's: `Know`.
 
     Args:
-      config: with ``width`` and ``knowledge_width`` set. seed: of initial values.
+      config: with ``knowledge_width`` set, and where there are prompts ``width``. seed: of initial values.
+      statistics: of stored knowledge, which its adapter starts from.
 
     Raises:
       ValueError: a width is not set.
       DataError: the prompts' file or folder does not hold what the config says.
     """
 
-    def __init__(self, backbone: Backbone, config: CocoConfig, seed: int = 0) -> None:
+    def __init__(
+        self, backbone: Backbone, config: CocoConfig, seed: int = 0, statistics: Statistics | None = None
+    ) -> None:
         super().__init__(name="coco")
-        for name in ("width", "knowledge_width"):
+        for name in ("knowledge_width",) if config.source else ("width", "knowledge_width"):
             at_least(f"coco.{name}", getattr(config, name), 1)
         self.backbone, self.config = backbone, config
         initial, shared = _initial(config, seed)
-        if config.fixed:
+        if not config.selects:
             self.codebook: tf_keras.layers.Layer = FixedPrompts(initial, name="prompts")
         else:
             scale = float(np.sqrt(np.mean(initial**2)))
             self.codebook = PromptCodebook(
                 config, initial, shared, config.scale or scale, seed, name="prompts"
             )
-        d, residual = backbone.config.d, config.residual
+        d, residual, width = backbone.config.d, config.residual, config.knowledge_width
+        self.adapter: LinearAdapter | None = None
+        if config.source and config.adapter == "linear":
+            self.adapter, width = LinearAdapter(d, statistics, name="adapter"), d
+            self.adapter.build(config.knowledge_width)
         if config.fusion == "attention":
             self.fusion: tf_keras.layers.Layer = Alignment(d, config.heads, residual, name="alignment")
         else:
             self.fusion = Fusion(d, config.fusion == "mlp", residual, name="fusion")
         self.codebook.build(tf.TensorShape((None, d)))
-        self.fusion.build(config.knowledge_width)
+        self.fusion.build(width)
         self.built = True
 
-    def prompts(self, h: tf.Tensor) -> Selection:
-        """The prompts of users whose last h_RS is h (B, d)."""
-        return self.codebook(self._level(h))
+    def prompts(self, h: tf.Tensor, selected: Selection | None = None) -> Selection:
+        """The prompts of users whose last h_RS is h (B, d), or the codes that were ``selected`` before."""
+        return self.codebook(self._level(h), selected)
 
     def aligned(self, h: tf.Tensor, seen: tf.Tensor, knowledge: Knowledge) -> tf.Tensor:
         """h_RS (B, L, d) with its mask (B, L) and the users' knowledge -> h_aligned (B, d).
 
         Where scores are cosines it is as long as h_RS. A user without knowledge keeps its h_RS.
         """
-        last = h[:, -1]
-        found = self.fusion(self._level(h), seen, knowledge.h, knowledge.mask)
+        last, known = h[:, -1], knowledge.h if self.adapter is None else self.adapter(knowledge.h)
+        found = self.fusion(self._level(h), seen, known, knowledge.mask)
         if self.backbone.config.temperature:
             square = tf.reduce_sum(tf.square(last), axis=-1, keepdims=True)
             found = unit(found) * tf.sqrt(tf.maximum(square, 1e-12))
@@ -98,7 +107,12 @@ def helped(aligned: tf.Tensor, h: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
 
 
 def _initial(config: CocoConfig, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """The codes (K, D) at first, and the shared prompts (S, D) where ``config.prompts`` holds them."""
+    """The codes (K, D) at first, and the shared prompts (S, D) where ``config.prompts`` holds them.
+
+    Stored knowledge has no prompts.
+    """
+    if config.source:
+        return np.zeros((0, 1), np.float32), None
     if not config.prompts:
         drawn = np.random.default_rng(seed).normal(size=(config.codes, config.width))
         return (drawn * (config.scale or 1.0)).astype(np.float32), None

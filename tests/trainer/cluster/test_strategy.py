@@ -77,8 +77,11 @@ from trainer.config import LossConfig, ModelConfig, OptimizerConfig, PretrainCon
 from trainer.input import Examples
 from trainer.loop import Trainer
 from trainer.recommender import Recommender
+from trainer.checkpoint import newest
+from trainer.train import claim, write_json
+from trainer.warm_start import Source, keep_names
 
-examples, out, cluster, loss = sys.argv[1:]
+examples, out, cluster, loss, shared = sys.argv[1:]
 backbones = {
     "bert4rec": (("on",), {"norm": "post"}),
     "fdsa": (("on", "off"), {"attributes": ("categories",)}),
@@ -119,6 +122,19 @@ with ExitStack() as stack:
             recommender = Recommender(model, examples.vocabulary.size, None, devices, config.seed, known)
             progress = Trainer(runtime, examples, recommender, out / "float32" / working_set / kind, config).run()
             assert progress.epoch == 4
+    model = ModelConfig(d=8, blocks=1, max_length=10, dropout=0.1)
+    before = TrainConfig(model=model, average=0.5, optimizer=OptimizerConfig("lazy_adam", 0.01))
+    folder = Path(shared) / "float32" / "off" / "lazy_adam"  # of this process, also for the cluster
+    if not cluster:
+        ids = examples.vocabulary.ids
+        claim(folder, before)
+        write_json(folder / "history.json", {"summary": {"best_checkpoint": newest(folder / "checkpoints").name}})
+        keep_names(folder, [*ids[3:], "gone", *ids[:2]], None)
+    config = replace(before, batch=12, epochs=1, steps_per_schedule=2, loss=LossConfig(loss, negatives=5))
+    recommender = Recommender(model, examples.vocabulary.size, None, runtime.ps_devices, 7)
+    source = Source.open(folder)
+    progress = Trainer(runtime, examples, recommender, out / "float32" / "warm", config, source=source).run()
+    assert progress.start["items"] == {"kept": len(examples.vocabulary.ids) - 1, "new": 1, "gone": 1}
 """
 
 BACKBONES = {"bert4rec": ["on"], "fdsa": ["on", "off"], "s3rec": ["on", "off"], "pinnerformer": ["on"]}
@@ -127,7 +143,7 @@ BACKBONES = {"bert4rec": ["on"], "fdsa": ["on", "off"], "s3rec": ["on", "off"], 
 @pytest.mark.parametrize("loss", ["sampled_softmax", pytest.param("softmax", marks=pytest.mark.slow)])
 def test_every_backbone_trains_to_the_same_parameters_on_a_cluster(repository, shop, tmp_path, loss):
     for size in ("", "ps=2,workers=1"):
-        process = python(repository, "-c", TRAIN, shop / "examples", tmp_path / size, size, loss)
+        process = python(repository, "-c", TRAIN, shop / "examples", tmp_path / size, size, loss, tmp_path)
         _, error = process.communicate(timeout=1800)
         assert process.returncode == 0, error[-3000:]
     for kind, modes in {**dict.fromkeys(KINDS, ["on", "off"]), **BACKBONES}.items():
@@ -141,6 +157,9 @@ def test_every_backbone_trains_to_the_same_parameters_on_a_cluster(repository, s
                 rounded = parameters(tmp_path / "ps=2,workers=1" / "bfloat16" / working_set / kind)
                 far = differences(rounded, alone)
                 assert max(far.values()) > 1e-5 and far["table.item"] < 2**-6 and far["dense"] < 2**-6
+    alone, cluster = (parameters(tmp_path / size / "float32" / "warm") for size in ("", "ps=2,workers=1"))
+    for name, far in differences(cluster, alone).items():
+        assert far < 1e-5, ("warm", name)
 
 
 def differences(one, other):

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from trainer import checkpoint
-from trainer.layers.features import Feature, FeatureTables
+from trainer.layers.features import Feature, FeatureTables, row_map
 from trainer.layers.flat import FlatWeights
 from trainer.layers.tables import normal, zeros
 from trainer.optimizers import SGD, Adagrad, RowwiseAdagrad
@@ -209,3 +209,18 @@ def test_an_id_of_another_features_row_is_an_error(spread):
         lookup(tf.constant([0, 4]), tf.constant([[1], [1]]))
     for part in ("country", "ids must be below", "4"):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_rows_of_tables_that_grew_lie_where_the_same_ids_did(spread):
+    before = [Feature("country", 11, 2), PRICE, Feature("clicks", 7, 2)]
+    now = [Feature("clicks", 9, 2), Feature("shop", 4, 2), Feature("country", 13, 2), Feature("price", 8, 1)]
+    was = {"clicks": np.array([6, -1, 0, 1, 2, 3, 4, 5, -1])}  # of each id now; others have kept theirs
+    old, new = numbered(before, spread=spread), numbered(now, spread=spread)
+    maps = dict(zip((table.width for table in new.tables), row_map(before, now, was, spread), strict=True))
+    for feature in now:
+        found = maps[feature.width][new.rows(feature.name, tf.range(feature.rows))]
+        own = {"clicks": was["clicks"], "shop": np.full(4, -1)}.get(feature.name, np.arange(feature.rows))
+        for row, id_ in zip(found, own, strict=True):
+            there = 0 <= id_ < getattr(old.features.get(feature.name), "rows", 0)
+            assert row == (old.rows(feature.name, tf.constant([id_])).numpy()[0] if there else -1), feature.name
