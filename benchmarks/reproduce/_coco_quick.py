@@ -13,6 +13,7 @@ from feature_store.config import DataConfig
 from llm_offline.config import SourceConfig
 
 DATA = "shop"
+LENGTH = 3  # of histories: two widths (`trainer.layers.groups`)
 RECIPES = (
     *_coco_rows.BASE, *_coco_rows.HEADLINE, *_coco_rows.ABLATIONS, "eq9_printed", "llm_minilm", "codes_4", "theta_0.3",
 )  # fmt: skip
@@ -36,7 +37,7 @@ def _cut(config: Config, row: Row) -> Config:
         coco = train.coco
         coco = replace(coco, codes=min(coco.codes, 8), selected=min(coco.selected, 2))
         variants[name] = replace(train, coco=coco)
-    config = cut(replace(config, variants=variants), row)
+    config = cut(replace(config, variants=variants), row, LENGTH)
     llm = replace(config.llm, layers=1 if config.llm.layers else 2, max_titles=3, max_tokens=16, d=16)
     sources = {name: _short(source) for name, source in config.sources.items()}
     return replace(config, data=_shop(), llm=llm, sources=sources)

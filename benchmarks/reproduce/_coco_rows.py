@@ -123,12 +123,12 @@ def config(row: Row) -> Config:
 
 def baselines(row: Row) -> list[Row]:
     """What a row is compared with: CoCo with the base and each that it has to beat; a change of CoCo with both."""
-    if row.recipe == "best":
-        return []
-    against = ("best",) if row.recipe == "base" else ("base",)
+    if row.recipe in BASE:
+        return [first] if (first := start(row)) else []
+    against = ("base",)
     if row.recipe == "coco":
         against += tuple(name for name in HEADLINE if name != "coco")
-    elif row.recipe not in (*BASE, "kar", "r4ec"):
+    elif row.recipe not in ("kar", "r4ec"):
         against += ("coco",)
     return [replace(row, recipe=recipe) for recipe in against]
 

@@ -49,19 +49,19 @@ def small(
     )
 
 
-def cut(config: Config, row: Row) -> Config:
-    """`config`, which came from the row of another data set, for two epochs of a small model."""
-    variants = {name: _cut(train) for name, train in config.variants.items()}
+def cut(config: Config, row: Row, length: int = LENGTH) -> Config:
+    """`config`, which came from the row of another data set, for two epochs of a small model over `length` items."""
+    variants = {name: _cut(train, length) for name, train in config.variants.items()}
     return replace(
-        config, name=row.folder, data=DataConfig(), features=replace(config.features, history_length=LENGTH),
+        config, name=row.folder, data=DataConfig(), features=replace(config.features, history_length=length),
         train=variants[row.name], variants=variants, evaluate=replace(config.evaluate, bootstrap=200),
     )  # fmt: skip
 
 
-def _cut(train: TrainConfig) -> TrainConfig:
+def _cut(train: TrainConfig, length: int) -> TrainConfig:
     attributes = ("categories",) if train.model.attributes else ()
     return replace(
         train, batch=128, epochs=2, validate_every=2, checkpoint_every=2, steps_per_schedule=1,
-        model=replace(train.model, d=16, blocks=1, max_length=LENGTH, attributes=attributes),
+        model=replace(train.model, d=16, blocks=1, max_length=length, attributes=attributes),
         pretrain=replace(train.pretrain, epochs=min(train.pretrain.epochs, 1)),
     )  # fmt: skip

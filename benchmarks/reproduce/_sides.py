@@ -25,7 +25,7 @@ class Sides:
             RuntimeError, TimeoutError: it does not come to serve.
         """
         train = config.variants[variant]
-        if not train.coco.enabled:
+        if not train.coco.live:
             return config
         key = config.folder, records.fingerprint(dataclasses.asdict(config.llm))
         if key not in self._there:
