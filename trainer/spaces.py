@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from trainer import saved
 from trainer.config import CocoConfig, LinkConfig
-from trainer.input import Examples, Held, held_out
+from trainer.input import Examples, held_out
 from trainer.llm_link import LlmLink
 from trainer.models.coco import CoCo
 from trainer.reader import Reader
@@ -43,40 +43,42 @@ def trained(
     """
     data = Examples(examples)
     there = saved.load(model, data)
-    return _spaces(there.recommender, there.recommender.coco, llm, there.step, _rows(data, there, split, users, batch))
+    recommender = there.recommender
+    histories = _histories(data, recommender, split, users, batch)
+    return _spaces(recommender, recommender.coco, llm, there.step, histories)
 
 
 def untrained(
     examples: Path, model: Path, start: Path, prompts: str, llm: LinkConfig, users: int, split: str = "test",
     batch: int = 512,
 ) -> Spaces:  # fmt: skip
-    """As `trained`, before anything was learnt: of ``start``, a variant without CoCo, with the language model and
-    the weights of CoCo as they are when the training of ``model`` begins.
+    """As `trained`, before anything was learnt: of ``start``, a variant without CoCo, with the language model as it came
+    and weights around ``start`` that have not been trained.
 
     Args:
       prompts: folder or file that ``model`` took its first codes from; "" where it drew them.
     """
     data = Examples(examples)
-    before, config = saved.load(start, data), saved.load(model, data).config
-    coco = replace(CocoConfig(**config["coco"]), prompts=prompts)
-    around = CoCo(before.recommender.model, coco, config["seed"])
-    return _spaces(before.recommender, around, llm, 0, _rows(data, before, split, users, batch))
+    recommender, config = saved.load(start, data).recommender, saved.load(model, data).config
+    around = CoCo(recommender.model, replace(CocoConfig(**config["coco"]), prompts=prompts), config["seed"])
+    return _spaces(recommender, around, llm, 0, _histories(data, recommender, split, users, batch))
 
 
-def _rows(data: Examples, model: saved.Saved, split: str, users: int, batch: int) -> Iterator[Held]:
-    """The split's rows as long as there are users to come; the last batch may hold more."""
-    for rows in held_out(data, split, model.recommender.config.max_length, min(batch, users)):
+def _histories(data: Examples, recommender: Recommender, split: str, users: int, batch: int) -> Iterator[tf.Tensor]:
+    """(B, L) of so many users."""
+    for rows in held_out(data, split, recommender.config.max_length, batch):
         if users <= 0:
             return
+        yield tf.constant(rows.history[:users])
         users -= len(rows.user)
-        yield rows
 
 
-def _spaces(recommender: Recommender, coco: CoCo, llm: LinkConfig, step: int, batches: Iterator[Held]) -> Spaces:
+def _spaces(
+    recommender: Recommender, coco: CoCo, llm: LinkConfig, step: int, histories: Iterator[tf.Tensor]
+) -> Spaces:
     reader = Reader(LlmLink(llm, coco.config.knowledge_width), step)
     know, vectors, parts = reader.through(reader.client()), recommender.pull(), []
-    for rows in batches:
-        history = tf.constant(rows.history)
+    for history in histories:
         h = recommender.embed(history, vectors)
         selection = coco.prompts(h)
         knowledge = know(selection, history)

@@ -84,17 +84,19 @@ def select(reproduction: Reproduction, options: argparse.Namespace) -> list[Row]
     return rows
 
 
-def run(reproduction: Reproduction, rows: Sequence[Row], runs: Path, out: Path, again: bool = False) -> int:
-    """Does those of `rows` that are not in `out`, and writes the page."""
-    rows = list(dict.fromkeys(one for row in rows for one in (reproduction.start(row), row) if one is not None))
+def run(reproduction: Reproduction, asked: Sequence[Row], runs: Path, out: Path, again: bool = False) -> int:
+    """Does those of `asked` that are not in `out`, each after the row it starts from, and writes the page."""
+    starts = {row: first for row in asked if (first := reproduction.start(row)) is not None}
+    rows = list(dict.fromkeys(one for row in asked for one in (starts.get(row), row) if one is not None))
     configs = {row: replace(reproduction.config(row), runs=str(runs)) for row in rows}
     for row, config in configs.items():
         path = config.data.path
         require(not path or Path(path).exists(), f"{row}: data.path", "must be there (set ANTIPHON_DATA?)", path)
     results = Results.read(out / f"{reproduction.name}.json")
-    todo = {row for row in rows if again or not holds(results, row, configs[row])}
-    starts = {one for row in todo if (one := reproduction.start(row)) is not None}
-    todo |= {row for row in starts if not _row.lies_in_run(row, configs[row])}
+    anew = set(asked) if again else set()
+    todo = {row for row in asked if row in anew or not holds(results, row, configs[row])}
+    todo |= {first for row in todo if (first := starts.get(row)) and not _row.lies_in_run(first, configs[first])}
+    rows = [row for row in rows if row in todo or row in asked]
     there = "; --again does them again" if len(todo) < len(rows) else ""
     print(f"{reproduction.name}: {len(todo)} of {len(rows)} rows to do for {results.path}{there}", flush=True)
     start, failed = time.monotonic(), []
@@ -109,7 +111,7 @@ def run(reproduction: Reproduction, rows: Sequence[Row], runs: Path, out: Path, 
             ahead = f", about {clock(left)} to go" if left else ""
             print(f"{title} ... ({clock(time.monotonic() - start)} so far{ahead})", flush=True)
             try:
-                result = _row.do(row, configs[row], reproduction.observe, sides, again)
+                result = _row.do(row, configs[row], reproduction.observe, sides, row in anew)
             except StageFailed as error:
                 failed.append(f"{row}: {error}")
                 print(f"{title}: FAILED: {error}", flush=True)
