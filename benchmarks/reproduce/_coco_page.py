@@ -77,7 +77,7 @@ published figures are of the industrial data set: only their gains can be set be
         "Figure 2: user groups and prompts",
         """\
 Fixed templates one by one, all of them, and CoCo; gains over the base. The picture has the difference of R@5 to the
-base by user group, user by user: by age and gender on MovieLens-100k, by how much users did where that is all there is.""",
+base by user group, user by user: by age and gender on MovieLens-100k, elsewhere by how many events a user has.""",
         ("base", *TEMPLATES, "coco_soft", "coco"), "base", beside=("groups",),
     ),
 )  # fmt: skip
