@@ -14,14 +14,15 @@ from trainer.config import CocoConfig
 from trainer.statistics import Interval
 
 BY_PROMPT = (*TEMPLATES, "coco_soft", "coco")
+TO_BASE = "difference of R@5 to the base"
 SPACES = {"behaviour": "h_RS", "semantic": "knowledge"}
 
 
 def pictures(reproduction: Reproduction, results: Results) -> Mapping[str, str]:
     """See `Reproduction`."""
     kinds = {
-        "headline": _headline, "sensitivity": _sensitivity, "groups": _groups, "helped": _helped, "spaces": _spaces,
-        "selected": _selected,
+        "headline": _headline, "gains": _gains, "sensitivity": _sensitivity, "groups": _groups, "helped": _helped,
+        "spaces": _spaces, "selected": _selected,
     }  # fmt: skip
     found = {f"{reproduction.name}_{name}": draw(reproduction, results) for name, draw in kinds.items()}
     return {name: picture for name, picture in found.items() if picture}
@@ -46,6 +47,23 @@ def _headline(reproduction: Reproduction, results: Results) -> Markup | None:
         if bars:
             panels.append(_chart.Panel(f"{reproduction.titles[data]}, R@5", bars))
     return _chart.draw(panels, "R@5") if panels else None
+
+
+def _gains(reproduction: Reproduction, results: Results) -> Markup | None:
+    """The paired tests of the headline's rows with their base."""
+    panels = []
+    rows = [row for row in reproduction.all_rows(further=True) if row.seed == 1 and row.recipe in HEADLINE]
+    for data in dict.fromkeys(row.data for row in rows):
+        groups: dict[str, dict] = {}
+        for row in rows:
+            paired = results.paired.get((row, replace(row, recipe="base")))
+            if row.data == data and paired:
+                one = paired.differences["recall@5"]
+                groups.setdefault(reproduction.titles[row.recipe], {})[reproduction.titles[row.backbone]] = one
+        if groups:
+            names = list(dict.fromkeys(name for found in groups.values() for name in found))
+            panels.append(_plots.gains(reproduction.titles[data], TO_BASE, groups, names))
+    return _plots.compose(panels, f"{TO_BASE}, row by row") if panels else None
 
 
 def _sensitivity(reproduction: Reproduction, results: Results) -> Markup | None:
@@ -86,8 +104,8 @@ def _groups(reproduction: Reproduction, results: Results) -> Markup | None:
         if groups:
             names = list(dict.fromkeys(name for found in groups.values() for name in found))
             title = f"{reproduction.titles[base.data]}, {reproduction.titles[base.backbone]}"
-            panels.append(_plots.gains(title, "difference of R@5 to the base", groups, names))
-    return _plots.compose(panels, "difference of R@5 to the base by user group and prompt") if panels else None
+            panels.append(_plots.gains(title, TO_BASE, groups, names))
+    return _plots.compose(panels, f"{TO_BASE} by user group and prompt") if panels else None
 
 
 def _helped(reproduction: Reproduction, results: Results) -> Markup | None:

@@ -37,14 +37,14 @@ BASE = {"best": "best recipe", "base": "base"}
 HEADLINE = {
     "kar": Method("KAR", source="kar"),
     "r4ec": Method("R⁴ec", source="r4ec"),
-    "coco_fea": Method("CoCo_fea (concatenation)", {"fusion": "concat"}),
+    "coco_fea": Method("CoCo_fea", {"fusion": "concat"}),
     "coco_mlp": Method("CoCo_mlp", {"fusion": "mlp"}),
     "coco": Method("CoCo"),
 }
 ABLATIONS = {
-    "coco_soft": Method("CoCo_Soft (fixed templates)", source="templates"),
-    "coco_dec": Method("CoCo_Dec (no decoupling)", llm={"decoupling": "mean"}),
-    "coco_con": Method("CoCo_Con (no elimination)", {"elimination": "off"}),
+    "coco_soft": Method("CoCo_Soft", source="templates"),
+    "coco_dec": Method("CoCo_Dec", llm={"decoupling": "mean"}),
+    "coco_con": Method("CoCo_Con", {"elimination": "off"}),
 }
 SWITCHES = {
     "eq9_printed": Method("Eq. 9 as printed", {"elimination": "aligned"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from trainer.statistics import Comparison, Interval
 
 WIDTH, HEIGHT = 380, 270  # of a panel
 LEFT, RIGHT, TOP, BOTTOM = 60, 16, 34, 46
-KEY = 30
+LINE = 20  # of the series' names
 COLOURS = ("#2563a8", "#c0392b", "#2e7d32", "#b7791f", "#6b46c1", "#0f766e")
 STYLE = """
 text { font: 12px sans-serif; fill: #333 } .title { font-weight: bold; font-size: 13px }
@@ -33,16 +34,17 @@ class Panel:
 def compose(panels: Sequence[Panel], about: str, columns: int = 2) -> Markup:
     """The panels side by side, `columns` a line, under the names of their series. `about` is for who cannot see it."""
     names = list(dict.fromkeys(name for panel in panels for name in panel.names))
-    columns, top, parts = min(columns, len(panels)), KEY if names else 0, []
+    columns, parts = min(columns, len(panels)), []
+    width = columns * WIDTH
+    key, top = _key(names, width)
     for first in range(0, len(panels), columns):
         line = panels[first : first + columns]
         for place, panel in enumerate(line):
             parts.append(element("g", *panel.parts, transform=f"translate({place * WIDTH} {top})"))
         top += max(panel.height for panel in line)
-    width = columns * WIDTH
     ground = element("rect", width=width, height=top, fill="#fff")
     return element(
-        "svg", element("style", Markup(STYLE)), ground, *_key(names), *parts, viewBox=f"0 0 {width} {top}",
+        "svg", element("style", Markup(STYLE)), ground, *key, *parts, viewBox=f"0 0 {width} {top}",
         width=width, height=top, role="img", aria_label=about, xmlns="http://www.w3.org/2000/svg",
     )  # fmt: skip
 
@@ -156,11 +158,11 @@ def _scale(left: float, right: float, low: float, high: float) -> Place:
 def _axes(
     at: Place, across: Sequence[float], up: Sequence[float], x_title: str, labels: Mapping[float, str] | None = None
 ) -> list[Markup]:
-    parts = []
+    parts, digits = [], max(0, -math.floor(math.log10(up[1] - up[0]) + 1e-9))
     for y in up:
         height = at(across[0], y)[1]
         parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=height, y2=height, class_="grid"))
-        parts.append(element("text", f"{y:g}", x=LEFT - 6, y=height + 4, text_anchor="end"))
+        parts.append(element("text", f"{y:.{digits}f}", x=LEFT - 6, y=height + 4, text_anchor="end"))
     for x in across:
         words = labels[x] if labels else f"{x:g}"
         parts.append(element("text", words, x=at(x, up[0])[0], y=HEIGHT - BOTTOM + 17, text_anchor="middle"))
@@ -177,13 +179,17 @@ def _title(title: str) -> Markup:
     return element("text", title, x=12, y=16, class_="title")
 
 
-def _key(names: Sequence[str]) -> list[Markup]:
-    parts, x = [], 12.0
+def _key(names: Sequence[str], width: int) -> tuple[list[Markup], int]:
+    """The series' names with their colours, on as many lines as they need, and their height."""
+    parts, x, y = [], 12.0, 16
     for number, name in enumerate(names):
-        parts.append(element("circle", cx=x + 4, cy=16, r=4, fill=_colour(number)))
-        parts.append(element("text", name, x=x + 13, y=20))
-        x += 28 + 6.4 * len(name)
-    return parts
+        wide = 28 + 6.4 * len(name)
+        if parts and x + wide > width:
+            x, y = 12.0, y + LINE
+        parts.append(element("circle", cx=round(x + 4, 1), cy=y, r=4, fill=_colour(number)))
+        parts.append(element("text", name, x=round(x + 13, 1), y=y + 4))
+        x += wide
+    return parts, y + LINE - 6 if names else 0
 
 
 def _colour(number: int) -> str:

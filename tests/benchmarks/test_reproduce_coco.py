@@ -115,7 +115,7 @@ def test_the_page_has_gains_over_the_base_with_the_published_ones_beside_them(tm
     second = text.partition("## Table 2")[2].partition("## ")[0]
     assert "| Amazon Beauty | COBRA | published | 0.0537 | 0.0395 |" in second
     third = text.partition("## Table 3")[2].partition("## ")[0]
-    assert "| PinnerFormer | CoCo_Con (no elimination) | 0.0630 (0.0590 to 0.0670) |" in third
+    assert "| PinnerFormer | CoCo_Con | 0.0630 (0.0590 to 0.0670) |" in third
     assert "| −1.9% | −1.9% | 0.0543 / 0.0400 | −1.1% / −1.2% |" in third
     assert "Figure 8" not in text and "Table 7" not in text
 
@@ -131,7 +131,7 @@ def test_pictures_are_of_what_the_results_hold(tmp_path):
     ))  # fmt: skip
     results.compare(paired(COCO, BASE, women=Comparison(0.01, -0.01, 0.03, 0.4)))
     page = _page.write(coco.REPRODUCTION, results, tmp_path).read_text()
-    names = ("headline", "sensitivity", "groups", "helped", "spaces", "selected")
+    names = ("headline", "gains", "sensitivity", "groups", "helped", "spaces", "selected")
     drawn = {name: ElementTree.parse(tmp_path / f"coco_{name}.svg").getroot() for name in names}
     for name in names:
         assert f"(coco_{name}.svg)" in page
@@ -139,6 +139,7 @@ def test_pictures_are_of_what_the_results_hold(tmp_path):
     assert told["sensitivity"] == ["PinnerFormer, CoCo, K 4: 0.0630", "PinnerFormer, CoCo, K 64: 0.0640"]
     name = "Amazon Beauty, PinnerFormer"
     assert told["helped"] == [f"{name}, epoch 1: 0.7500", f"{name}, epoch 2: 0.5000"]
+    assert told["gains"] == ["CoCo, PinnerFormer: +0.0020 (+0.0010 to +0.0030)"]
     assert told["selected"] == ["m 0: 3", "m 2: 5"]
     assert told["groups"] == ["women, CoCo: +0.0100 (-0.0100 to +0.0300)"]
     points = [circle for group in drawn["spaces"].iter(f"{SVG}g") if group.get("fill") for circle in group]
@@ -193,7 +194,7 @@ def test_the_slice_does_every_kind_of_row_and_draws_every_picture_from_the_resul
     told = results.rows[coco_row].told
     assert sum(told["selected"].values()) == results.rows[coco_row].users == 60
     assert set(told["spaces"]) == {"before", "after"} and all("helped" in one for one in told["epochs"])
-    names = ("headline", "sensitivity", "groups", "helped", "spaces", "selected")
+    names = ("headline", "gains", "sensitivity", "groups", "helped", "spaces", "selected")
     assert {path.name for path in tmp_path.glob("*.svg")} == {f"coco_quick_{name}.svg" for name in names}
 
     page = (tmp_path / "coco_quick.md").read_text()
