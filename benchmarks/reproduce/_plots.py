@@ -124,10 +124,13 @@ def gains(title: str, x_title: str, groups: Mapping[str, Mapping[str, Comparison
         return round(left + share * (WIDTH - left - RIGHT), 1)
 
     parts = [_title(title)]
-    for tick in across:
+    zero, every = across.index(0.0), 1 + len(across) // 6
+    for number, tick in enumerate(across):
         x = place(tick)
         parts.append(element("line", x1=x, x2=x, y1=TOP - 4, y2=bottom, class_="grid" if tick else "level"))
-        parts.append(element("text", f"{tick:g}".replace("-", "−"), x=x, y=bottom + 16, text_anchor="middle"))
+        if (number - zero) % every == 0:
+            words = f"{tick:g}".replace("-", "−")
+            parts.append(element("text", words, x=x, y=bottom + 16, text_anchor="middle"))
     parts.append(element("text", x_title, x=(left + WIDTH - RIGHT) / 2, y=bottom + 34, text_anchor="middle"))
     top = TOP
     for (group, found), height in zip(groups.items(), tall, strict=True):
