@@ -45,10 +45,10 @@ def explain(
       prompts: the folder the codebook began from, whose sentences name the codes; "" or one that is gone names none.
 
     Returns:
-      for each row what it stands for (``why``), its ``user_id``, ``history`` (item ids, oldest first), ``target``; whether
-      the language model was ``asked`` or its knowledge was stored; the selected ``prompts`` ({code, text, cosine}: the
-      sentence nearest to the code as it is now); and for ``alone`` and ``known`` the target's rank (from 1, ties at their
-      expectation) and the first items.
+      for each row what it stands for (``why``), its ``user_id``, ``history`` (item ids) and ``target``;
+      whether the language model was ``asked`` or its knowledge was stored; the ``prompts`` selected ({code, text,
+      cosine}: the sentence nearest to the code now); and for ``alone`` and ``known`` the target's rank (from 1,
+      ties at their expectation) and the first items.
     """
     vectors = recommender.pull()
     client = reader.client() if reader.asks else None
