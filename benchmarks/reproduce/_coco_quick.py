@@ -14,10 +14,8 @@ from llm_offline.config import SourceConfig
 
 DATA = "shop"
 LENGTH = 3  # of histories: two widths (`trainer.layers.groups`)
-RECIPES = (
-    *_coco_rows.BASE, *_coco_rows.HEADLINE, *_coco_rows.ABLATIONS, "eq9_printed", "llm_minilm", "codes_4", "theta_0.3",
-)  # fmt: skip
-"""One of each kind of row."""
+RECIPES = ("best", "base", "kar", "coco_fea", "coco", "coco_soft", "coco_dec", "codes_4", "theta_0.3")
+"""One of each kind of row: how it starts, whose knowledge it has, what it changes of CoCo or of the language model."""
 
 ABOUT = """\
 Models of width 16 and one layer of MiniLM, trained on the example shop's 60 customers, to see that all of it works.

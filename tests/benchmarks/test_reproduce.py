@@ -222,23 +222,6 @@ def test_what_a_row_is_thought_to_take_counts_where_none_like_it_has_been_done()
     assert _command.remaining([replace(BEST, seed=2), OTHER], seconds, lambda row: 3.0) == 100.0 + 180.0
 
 
-def test_a_row_has_a_comparison_with_each_of_its_baselines(tmp_path):
-    results = Results.read(tmp_path / "backbones.json")
-    for row in (BEST, PAPER, OTHER):
-        results.put(result(row, told={"epochs": [{"epoch": 1, "helped": 0.5}]} if row == OTHER else {}))
-    groups = {"women": Comparison(0.01, 0.0, 0.02, 0.04)}
-    for one in (paired(OTHER, BEST), replace(paired(OTHER, PAPER), groups=groups)):
-        results.compare(one)
-    again = Results.read(results.path)
-    assert [one.baseline for one in again.compared(OTHER)] == [BEST, PAPER]
-    assert again.paired[OTHER, PAPER].groups == groups
-    assert again.rows[OTHER].told == {"epochs": [{"epoch": 1, "helped": 0.5}]}
-    written = json.loads(results.path.read_text())
-    assert [one["backbone"] for one in written["rows"] if "told" in one] == ["fdsa"]
-    again.put(result(PAPER))
-    assert [one.baseline for one in again.compared(OTHER)] == [BEST]
-
-
 def test_the_page_of_the_backbones_is_that_of_its_results(tmp_path, repository):
     """What is in the repository is what the code makes of the file beside it."""
     there = repository / "docs" / "results"
