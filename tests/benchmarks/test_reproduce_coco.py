@@ -139,25 +139,24 @@ def test_pictures_are_of_what_the_results_hold(tmp_path):
         "epochs": [{"epoch": 1, "helped": 0.25}, {"epoch": 2, "helped": 0.5}], "selected": {"0": 3, "2": 5},
         "spaces": planes,
     }  # fmt: skip
-    results = known(tmp_path, result(BASE, 0.06), result(COCO, 0.064, told), result(
-        replace(COCO, recipe="codes_4"), 0.063, codes=4, selected=4
-    ))  # fmt: skip
-    results.compare(paired(COCO, BASE, women=Comparison(0.01, -0.01, 0.03, 0.4)))
+    base, whole, few = (replace(COCO, backbone="sasrec", recipe=recipe) for recipe in ("base", "coco", "codes_4"))
+    results = known(tmp_path, result(base, 0.06), result(whole, 0.064, told), result(few, 0.063, codes=4, selected=4))
+    results.compare(paired(whole, base, women=Comparison(0.01, -0.01, 0.03, 0.4)))
     page = _page.write(coco.REPRODUCTION, results, tmp_path).read_text()
     names = ("headline", "gains", "sensitivity", "groups", "helped", "spaces", "selected")
     drawn = {name: ElementTree.parse(tmp_path / f"coco_{name}.svg").getroot() for name in names}
     for name in names:
         assert f"(coco_{name}.svg)" in page
     told = {name: [title.text for title in root.iter(f"{SVG}title")] for name, root in drawn.items()}
-    assert told["sensitivity"] == ["PinnerFormer, CoCo, K 4: 0.0630", "PinnerFormer, CoCo, K 64: 0.0640"]
-    name = "Amazon Beauty, PinnerFormer"
+    assert told["sensitivity"] == ["SASRec, CoCo, K 4: 0.0630", "SASRec, CoCo, K 64: 0.0640"]
+    name = "Amazon Beauty, SASRec"
     assert told["helped"] == [f"{name}, epoch 1: 0.7500", f"{name}, epoch 2: 0.5000"]
-    assert told["gains"] == ["CoCo, PinnerFormer: +0.0020 (+0.0010 to +0.0030)"]
+    assert told["gains"] == ["CoCo, SASRec: +0.0020 (+0.0010 to +0.0030)"]
     assert told["selected"] == ["m 0: 3", "m 2: 5"]
     assert told["groups"] == ["women, CoCo: +0.0100 (-0.0100 to +0.0300)"]
     points = [circle for group in drawn["spaces"].iter(f"{SVG}g") if group.get("fill") for circle in group]
     assert len(points) == 8
-    assert "| Amazon Beauty | PinnerFormer, CoCo | 0.250 | 0.250 |" in page
+    assert "| Amazon Beauty | SASRec, CoCo | 0.250 | 0.250 |" in page
 
 
 def test_a_line_s_points_stand_on_its_scale():
