@@ -29,6 +29,9 @@ from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
+ITEM_TEXT = "item_text"
+"""As ``model.knowledge``: what the stage `embed` makes in this run."""
+
 UNIVERSAL = "universal"
 """As ``coco.prompts``: what the stage `prompts` makes in this run."""
 
@@ -67,7 +70,7 @@ class Config:
         require(NAME.fullmatch(self.name) is not None, "name", rule, self.name)
         for name in self.sources:
             require(NAME.fullmatch(name) is not None, "sources: a name", rule, name)
-            taken = name in ("item_text", "codebook")
+            taken = name in (ITEM_TEXT, "codebook")
             require(not taken, "sources: a name", "must not be that of another folder of knowledge", name)
         for name, train in self.variants.items():
             require(NAME.fullmatch(name) is not None, "variants: a name", rule, name)
@@ -75,6 +78,11 @@ class Config:
             if train.coco.stored:
                 rule = f"must be one of sources ({', '.join(self.sources)})"
                 require(train.coco.source in self.sources, f"variants.{name}.coco.source", rule, train.coco.source)
+            if train.model.knowledge not in ("", ITEM_TEXT):
+                tell = [name for name, source in self.sources.items() if source.kind != "template"]
+                rule = f"must be '', {ITEM_TEXT!r} or a source that tells of items ({', '.join(tell)})"
+                field = f"variants.{name}.model.knowledge"
+                require(train.model.knowledge in tell, field, rule, train.model.knowledge)
             limit = self.features.history_length
             require(
                 train.model.max_length <= limit,
@@ -118,7 +126,7 @@ class Config:
     @property
     def uses_knowledge(self) -> bool:
         """Whether some variant needs the items' text to be embedded."""
-        return any(train.model.knowledge for train in self.variants.values())
+        return any(train.model.knowledge == ITEM_TEXT for train in self.variants.values())
 
 
 def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:

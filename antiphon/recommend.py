@@ -7,11 +7,15 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from antiphon import records, serve, work
 from antiphon.config import Config
 from antiphon.text import cut
+from feature_store import knowledge_view
 from feature_store.build import read_features
 from feature_store.online import OnlineStore, open_online_store
 from feature_store.table_folder import read_table
@@ -120,9 +124,10 @@ def _answer(
 ) -> list[Answer]:
     from serving.client import Client
 
-    histories = [_ids(question["history"]) for question in questions]
-    with Client(address, work.chosen(config)["variant"], rest=rest) as client:
-        found = client.recommend(histories, min(ITEMS, config.export.top_k))
+    histories, chosen = [_ids(question["history"]) for question in questions], work.chosen(config)
+    knowledge = _known(config, chosen, [question["user_id"] for question in questions])
+    with Client(address, chosen["variant"], rest=rest) as client:
+        found = client.recommend(histories, min(ITEMS, config.export.top_k), knowledge=knowledge)
     return [
         question
         | {
@@ -131,6 +136,23 @@ def _answer(
         }
         for question, items in zip(questions, found, strict=True)
     ]
+
+
+def _known(
+    config: Config, chosen: dict[str, Any], users: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """What the feature store knows of users, for a version that was trained with stored knowledge; else None.
+
+    It must be of the model and adapter that made what the version was trained with: of a user of whom there is no such
+    knowledge nothing is known.
+    """
+    manifest = json.loads((Path(chosen["path"]) / "assets.extra" / "manifest.json").read_text(encoding="utf-8"))
+    if not manifest.get("knowledge"):
+        return None
+    source = config.variants[chosen["variant"]].coco.source
+    with knowledge_view.opened(work.source_folder(config, source) / knowledge_view.FOLDER) as store:
+        found = store.read(users, **manifest["knowledge"])
+    return found.vectors, found.mask
 
 
 def _titled(store: OnlineStore, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon import records, work
-from antiphon.config import UNIVERSAL, Config
+from antiphon.config import ITEM_TEXT, UNIVERSAL, Config
 from antiphon.records import Record
 from antiphon.work import Work
 from feature_store.checks import require
@@ -85,8 +85,8 @@ def prompts_stage(config: Config) -> Stage:
 
 
 def _knowledge_stage(config: Config, source: str) -> Stage:
-    settings = config.sources[source]
-    folders = ("users", "shards") if settings.kind == "template" else ("users", "shards", "items")
+    settings = [config.sources[source], config.features.online]
+    folders = ("users", "shards", "features", *(() if config.sources[source].kind == "template" else ("items",)))
     products = tuple(f"knowledge/{source}/{folder}" for folder in folders)
     command = ("knowledge", "--source", source)
     needs = ("ingest", "examples")
@@ -95,10 +95,14 @@ def _knowledge_stage(config: Config, source: str) -> Stage:
 
 def _train_stage(config: Config, variant: str) -> Stage:
     settings = config.variants[variant]
-    needs = ("examples", "embed") if settings.model.knowledge else ("examples",)
+    needs = ("examples",)
+    if settings.model.knowledge:
+        known = settings.model.knowledge
+        needs += ("embed",) if known == ITEM_TEXT else (f"knowledge-{known}",)
     needs += ("prompts",) if settings.coco.enabled and settings.coco.prompts == UNIVERSAL else ()
     needs += (f"train-{settings.start_from}",) if settings.start_from in config.variants else ()
     needs += (f"knowledge-{settings.coco.source}",) if settings.coco.stored else ()
+    needs = tuple(dict.fromkeys(needs))
     products = (f"models/{variant}/history.json", f"models/{variant}/checkpoints")
     command = ("train", "--variant", variant)
     identity = work.train_identity(variant)

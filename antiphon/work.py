@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon import records
-from antiphon.config import UNIVERSAL, Config
+from antiphon.config import ITEM_TEXT, UNIVERSAL, Config
 from feature_store import folders
 from trainer.config import TrainConfig
 
@@ -62,9 +62,12 @@ def knowledge(source: str) -> Work:
 
     def work(config: Config) -> dict[str, Any]:
         from beam_jobs import knowledge
+        from feature_store import knowledge_view
 
-        tables, examples = config.folder / "tables", config.folder / "examples"
-        return knowledge.run(tables, examples, source_folder(config, source), config.sources[source], config.beam)
+        tables, examples, out = config.folder / "tables", config.folder / "examples", source_folder(config, source)
+        made = knowledge.run(tables, examples, out, config.sources[source], config.beam)
+        view = knowledge_view.write(out / "users", out / knowledge_view.FOLDER, config.features.online, source)
+        return {**made, "view": view}
 
     return work
 
@@ -83,7 +86,7 @@ def train(variant: str) -> Work:
             settings = dataclasses.replace(settings, coco=dataclasses.replace(coco, source=_stored(config, variant)))
             if settings.start_from in config.variants:
                 settings = dataclasses.replace(settings, start_from=str(config.folder / "models" / settings.start_from))
-            knowledge = text_folder(config) if settings.model.knowledge else None
+            knowledge = _items_folder(config, settings.model.knowledge)
             return train.run(config.folder / "examples", knowledge, config.folder / "models" / variant, settings)
 
     return work
@@ -197,6 +200,13 @@ def text_folder(config: Config) -> Path:
 def source_folder(config: Config, source: str) -> Path:
     """Where one source's knowledge lies: ``users/``, and ``items/`` where it has any."""
     return config.folder / "knowledge" / source
+
+
+def _items_folder(config: Config, knowledge: str) -> Path | None:
+    """Where what is known of the items lies, by the name that ``model.knowledge`` gives it."""
+    if knowledge in ("", ITEM_TEXT):
+        return text_folder(config) if knowledge else None
+    return source_folder(config, knowledge) / "items"
 
 
 def _stored(config: Config, variant: str) -> str:

@@ -102,11 +102,20 @@ class Client:
         return self._call(lambda transport, left: transport.predict(call, left), timeout)
 
     def recommend(
-        self, histories: Sequence[Sequence[str]], k: int, *, timeout: float | None = None
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int,
+        *,
+        knowledge: tuple[np.ndarray, np.ndarray] | None = None,
+        timeout: float | None = None,
     ) -> list[list[tuple[str, float]]]:
         """The best `k` items for each history (item ids, oldest first) that it does not hold, best first.
 
         Fewer come back where fewer are left. The model answers at most the K it was exported with.
+
+        Args:
+            knowledge: what is known of the users, for a model that reads it: vectors (B, m, D) and a mask (B, m), all
+                False for a user of whom nothing is known.
 
         Raises:
             ValueError: `k` is below 1 or above the model's K.
@@ -116,7 +125,11 @@ class Client:
         if not histories:
             return []
         wanted = ("items", "scores")
-        answer = self.predict({"history": _histories(histories)}, "serving_default", wanted, timeout=timeout).outputs
+        inputs, signature = {"history": _histories(histories)}, "serving_default"
+        if knowledge is not None:
+            signature, (vectors, mask) = "recommend_known", knowledge
+            inputs |= {"knowledge": np.asarray(vectors, np.float32), "knowledge_mask": np.asarray(mask, bool)}
+        answer = self.predict(inputs, signature, wanted, timeout=timeout).outputs
         items, scores = answer["items"], answer["scores"]
         if k > items.shape[1]:
             raise ValueError(

@@ -56,7 +56,8 @@ def train(
             runtime = strategy.connect(tf_config)
             runtime.watch(train.hang_seconds, _report)
         size, devices = data.vocabulary.size, runtime.ps_devices
-        known = Stored(train.coco.source, data).statistics if train.coco.stored else None
+        stored = Stored(train.coco.source, data) if train.coco.stored else None
+        known = stored and stored.statistics
         recommender = Recommender(train.model, size, vectors, devices, train.seed, attributes, train.coco, known)
         progress = Trainer(runtime, data, recommender, out, train, monitor, source).run()
     summary = {
@@ -69,6 +70,7 @@ def train(
         "repeated": progress.repeated,
         "seconds": time.perf_counter() - start,
         "cluster": train.cluster,
+        "knowledge": stored and stored.made_by,
         **({"start": progress.start} if progress.start else {}),
     }
     write_json(out / "history.json", {"summary": summary, "epochs": progress.history})

@@ -30,13 +30,15 @@ class ModelConfig:
     mask_last: float = 0.1  # bert4rec: share of sequences of which the last item alone is hidden, as in use
     future: int = 8  # pinnerformer: a position's target is one of the next so many items
     residual: bool = False  # pinnerformer: what goes into its last layers is added to what comes out of them
-    knowledge: str = ""  # "item_text": add a projection of the item-text vectors; "" is ids only
-    knowledge_width: int = 128  # the vectors are cut to this many principal components
+    knowledge: str = ""  # "item_text": add a projection of the item-text vectors; "" is ids only. On the command
+    # line also one of ``sources`` that tells of items, by name
+    knowledge_width: int = 128  # the vectors are cut to this many principal components; 0 takes them as they lie
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, ("bert4rec", "fdsa", "pinnerformer", "s3rec", "sasrec"))
-        for name in ("d", "blocks", "heads", "max_length", "feed_forward", "knowledge_width", "future"):
+        for name in ("d", "blocks", "heads", "max_length", "feed_forward", "future"):
             at_least(name, getattr(self, name), 1)
+        at_least("knowledge_width", self.knowledge_width, 0)
         require(self.d % self.heads == 0, "heads", f"must divide d ({self.d})", self.heads)
         require(0 <= self.dropout < 1, "dropout", "must be at least 0 and below 1", self.dropout)
         one_of("activation", self.activation, ("gelu", "relu"))
@@ -53,7 +55,6 @@ class ModelConfig:
             require(self.kind == "pinnerformer", "kind", "must be 'pinnerformer' with residual", self.kind)
         require(0 < self.mask_rate < 1, "mask_rate", "must be above 0 and below 1", self.mask_rate)
         require(0 <= self.mask_last <= 1, "mask_last", "must be from 0 to 1", self.mask_last)
-        one_of("knowledge", self.knowledge, ("", "item_text"))
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,10 @@ class CocoConfig:
     enabled: bool = False
     source: str = ""  # folder of knowledge that is stored (``antiphon knowledge``), on the command line one of
     # ``sources`` by name; "" is the side process. With it there are no prompts
-    adapter: str = "linear"  # of stored vectors to the model's width: linear | none, as they are
+    adapter: str = "linear"  # of stored vectors to the model's width: linear | none, as they are | experts: KAR's, of
+    # users and items (``model.knowledge``, at ``model.knowledge_width`` 0)
+    shared_experts: int = 2  # of both
+    dedicated_experts: int = 2  # of each
     prompts: str = ""  # folder that `antiphon prompts` left, or a .npy (K, D); "" draws them. On the command line
     # "universal" is the run's own folder
     fixed: bool = False  # every user gets all of ``prompts``, which stay as they are: no codebook, no selection
@@ -149,13 +153,13 @@ class CocoConfig:
     scale: float = 0.0  # root mean square of its input embeddings; drawn prompts get it
 
     def __post_init__(self) -> None:
-        for name in ("codes", "selected", "heads"):
+        for name in ("codes", "selected", "heads", "shared_experts", "dedicated_experts"):
             at_least(name, getattr(self, name), 1)
         at_least("shared", self.shared, 0 if self.fixed else 1)
         require(self.selected <= self.codes, "selected", f"must be at most codes ({self.codes})", self.selected)
         require(-1 <= self.threshold <= 1, "threshold", "must be from -1 to 1", self.threshold)
         above("temperature", self.temperature, 0)
-        one_of("adapter", self.adapter, ("linear", "none"))
+        one_of("adapter", self.adapter, ("linear", "none", "experts"))
         one_of("weights", self.weights, ("softmax", "cosine"))
         one_of("gate", self.gate, ("straight_through", "scaled", "off"))
         one_of("orthogonality", self.orthogonality, ("squared", "signed"))
@@ -236,6 +240,10 @@ class TrainConfig:
         if self.coco.enabled:
             heads, d = self.coco.heads, self.model.d
             require(d % heads == 0, "coco.heads", f"must divide model.d ({d})", heads)
+        if self.coco.stored and self.coco.adapter == "experts":
+            knowledge, width = self.model.knowledge, self.model.knowledge_width
+            require(bool(knowledge), "model.knowledge", "must be set with coco.adapter 'experts'", knowledge)
+            require(not width, "model.knowledge_width", "must be 0 with coco.adapter 'experts'", width)
         require(0 <= self.average < 1, "average", "must be at least 0 and below 1", self.average)
         if self.model.kind != "s3rec":
             rule = f"must be 0 with model.kind {self.model.kind!r}"

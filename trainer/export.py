@@ -132,6 +132,7 @@ def run(examples: Path, model: Path, out: Path, export: ExportConfig) -> dict[st
     extra.mkdir()
     histories = _histories(data, restored.recommender.config.max_length, export.warmup_requests)
     _write_warmup(extra / "tf_serving_warmup_requests", out.name, histories)
+    summary = json.loads((model / "history.json").read_text())["summary"]
     evaluation = model.parent.parent / "evaluation" / model.name / "metrics.json"
     manifest = {
         "model": out.name,
@@ -142,6 +143,7 @@ def run(examples: Path, model: Path, out: Path, export: ExportConfig) -> dict[st
         "config": restored.config,
         "data_window": data.manifest["window"],
         "vocabulary": data.manifest["vocabulary"],
+        "knowledge": summary.get("knowledge"),  # what made it: the requests' must be of the same
         "metrics": json.loads(evaluation.read_text()) if evaluation.exists() else None,
     }
     (extra / "manifest.json").write_text(json.dumps(manifest, indent=1))

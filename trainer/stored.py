@@ -15,7 +15,7 @@ class Stored:
     """The vectors (m, D) of every example, in all splits.
 
     Attributes:
-      parts: m. width: D. statistics: of the training split's.
+      parts: m. width: D. statistics: of the training split's. made_by: the vectors' model_id and adapter_version.
 
     Args:
       source: the folder of a source of knowledge (``coco.source``). examples: beside whose shards its own stand.
@@ -28,6 +28,7 @@ class Stored:
         folder = Path(source) / knowledge_shards.FOLDER
         manifest = knowledge_shards.read_manifest(folder, examples.folder)
         self.parts, self.width = manifest["parts"], manifest["width"]
+        self.made_by = {name: manifest[name] for name in ("model_id", "adapter_version")}
         self.statistics = knowledge_shards.statistics(manifest)
         self._examples, self._folder = str(examples.folder.resolve()), str(folder.resolve())
 

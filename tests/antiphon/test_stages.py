@@ -57,8 +57,8 @@ def test_the_plan_computes_every_source_of_knowledge(tmp_path):
     sources = {"general": SourceConfig(), "kar": SourceConfig(kind="kar")}
     both = config(tmp_path, sources=sources)
     assert [each.products for each in stages.plan(both) if each.command[0] == "knowledge"] == [
-        ("knowledge/general/users", "knowledge/general/shards"),
-        ("knowledge/kar/users", "knowledge/kar/shards", "knowledge/kar/items"),
+        tuple(f"knowledge/general/{folder}" for folder in ("users", "shards", "features")),
+        tuple(f"knowledge/kar/{folder}" for folder in ("users", "shards", "features", "items")),
     ]
     assert [each.name for each in stages.find(both, "knowledge")] == ["knowledge-general", "knowledge-kar"]
     assert [each.name for each in stages.find(both, "knowledge-kar")] == ["knowledge-kar"]

@@ -1,28 +1,23 @@
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import small_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from beam_jobs import text_embedding, written_knowledge
 from beam_jobs.knowledge import run, user_rows
 from beam_jobs.options import BeamConfig
-from feature_store import build, examples, folders, user_knowledge
-from feature_store.config import ExampleConfig, FeatureConfig
+from feature_store import examples, folders, user_knowledge
 from feature_store.errors import DataError
-from feature_store.schema import Field, Schema
-from feature_store.table_folder import write_tables
 from llm_offline.config import AnswerEncoderConfig, GenerateConfig, ReaderConfig, SourceConfig
 from llm_offline.embedder import Embedder
 from llm_offline.knowledge.sources import Writer
 
-SCHEMA = Schema(user_attributes=(Field("age", "int64"),))
-START = datetime(2024, 1, 1, tzinfo=UTC)
 LOG = {"ann": ["1", "2", "3", "4"], "bob": ["1", "2", "4", "3"], "cy": ["5", "5", "1"]}
 READER = ReaderConfig(model="minilm", layers=1, pooling="mean")
 TEMPLATES = SourceConfig(templates=("general", "age"), reader=READER)
@@ -37,31 +32,7 @@ def make_run(tmp_path):
     """Writes the tables and the examples of a log: the items of each user in the order of time."""
 
     def make(log=LOG, name="run", length=3, **config):
-        folder = tmp_path / name
-        events = [
-            {
-                "user_id": user, "item_id": item, "event_time": START + timedelta(hours=hour), "event_type": "view",
-                "value": 1.0, "created_time": START + timedelta(hours=hour),
-            }
-            for user, items in sorted(log.items()) for hour, item in enumerate(items)
-        ]  # fmt: skip
-        rows = {
-            "users": [{"user_id": user, "age": 30 if user == "ann" else None} for user in sorted(log)],
-            "items": [
-                {"item_id": item, "title": title(item), "categories": ["Kind"]}
-                for item in sorted({item for items in log.values() for item in items})
-            ],
-            "events": events,
-        }
-        tables = {n: [pa.Table.from_pylist(r, SCHEMA.table(n).arrow())] for n, r in rows.items()}
-        write_tables(folder / "tables", SCHEMA, tables, [], {}, {})
-        with folders.new_folder(folder / "features") as features:
-            folders.write_manifest(features, build.write_views(folder / "tables", None, features, length))
-        config = ExampleConfig(shards=2, **config)
-        examples.write(
-            folder / "tables", folder / "features", folder / "examples", config, FeatureConfig(length)
-        )
-        return folder / "tables", folder / "examples"
+        return small_run.write(tmp_path / name, log, title, length, {"ann": 30}, **config)
 
     return make
 

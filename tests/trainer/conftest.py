@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,16 @@ def sight(shop: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory
 class SideProcess:
     """`antiphon llm` over the shop's items, at one address for as long as this lives."""
 
-    def __init__(self, run: Path, repository: Path, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, run: Path, repository: Path, folder: Path, settings: dict[str, Any], program: Sequence[str] = ()
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.address, self.folder, self._log = f"127.0.0.1:{port}", folder, folder / "llm.log"
         settings = {**settings, "port": port, "folder": folder / "llm"}
-        self._command = [sys.executable, "-m", "antiphon.cli", "llm"]  # it must outlive the thread that starts it
+        program = program or ("-m", "antiphon.cli")
+        self._command = [sys.executable, *program, "llm"]  # it must outlive the thread that starts it
         self._command += ["-c", str(repository / "configs" / "tiny.yaml"), "--set", f"runs={run.parent}"]
         self._command += [part for name, value in settings.items() for part in ("--set", f"llm.{name}={value}")]
         self._environment = {**os.environ, "PYTHONPATH": str(repository)}
@@ -109,10 +113,10 @@ def side_process(shop: Path, repository: Path, tiny_llm: Path, tmp_path_factory:
     """Starts side processes with the tiny language model in float64; they end with the session."""
     running = []
 
-    def start(**settings: Any) -> SideProcess:
+    def start(run: Path = shop, program: Sequence[str] = (), **settings: Any) -> SideProcess:
         small = {"model": tiny_llm, "dtype": "float64", "max_tokens": 24, "d": 4, "rank": 2, "optimizer": "sgd"}
         folder = tmp_path_factory.mktemp("side")
-        running.append(SideProcess(shop, repository, folder, {**small, "learning_rate": 0.1, **settings}))
+        running.append(SideProcess(run, repository, folder, {**small, "learning_rate": 0.1, **settings}, program))
         return running[-1]
 
     yield start

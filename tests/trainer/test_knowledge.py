@@ -24,6 +24,14 @@ def test_vectors_are_centred_cut_to_their_main_axis_and_scaled(tmp_path):
     assert found[1, 0] == pytest.approx(-found[2, 0])
 
 
+def test_without_a_width_they_stay_along_their_own_axes_at_level_1(tmp_path):
+    """Less their mean (1.5, 2) the items are ∓(1.5, 2): the mean square of the four values is 3.125."""
+    folder = write(tmp_path, ["b", "a"], [[0.0, 0.0], [3.0, 4.0]])
+    found = read_knowledge(folder, Vocabulary(["a", "b", "c"]), 0)
+    a = np.array([1.5, 2]) / np.sqrt(3.125)
+    np.testing.assert_allclose(found, [[0, 0], a, -a, [0, 0]], rtol=1e-6)
+
+
 def test_the_width_never_exceeds_the_vectors(tmp_path):
     folder = write(tmp_path, ["a", "b"], [[0.0, 1.0], [1.0, 0.0]])
     assert read_knowledge(folder, Vocabulary(["a", "b"]), 128).shape == (3, 2)

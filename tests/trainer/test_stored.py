@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import coco_cluster
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 import told_users
 
-from feature_store import knowledge_shards, user_knowledge
+from feature_store import folders, knowledge_shards, user_knowledge
 from feature_store.errors import DataError
 from feature_store.examples import read_rows
 from trainer import checkpoint, evaluate, export, optimizers, saved, train
@@ -50,8 +52,10 @@ def parameters(folder):
 
 @pytest.fixture(scope="module")
 def whole(source, shop, tmp_path_factory):
+    """Trained in this process, and stopped and resumed between two epochs."""
     folder = tmp_path_factory.mktemp("stored") / "models" / "stored"
-    train.run(shop / "examples", None, folder, config(source))
+    for epochs in (1, 2):
+        train.run(shop / "examples", None, folder, config(source, epochs=epochs))
     return folder
 
 
@@ -102,7 +106,7 @@ def test_training_needs_no_side_process_and_tells_of_its_parts(whole, source):
     assert (found["coco"]["knowledge_width"], found["llm"]["address"]) == (5, "")
 
 
-def test_a_cluster_gives_the_same_model_and_the_same_validation(whole, source, shop, repository, tmp_path):
+def test_a_cluster_without_a_stop_gives_the_same_model_and_validation(whole, source, shop, repository, tmp_path):
     expected = parameters(whole)
     valid = [entry["valid/ndcg@10"] for entry in json.loads((whole / "history.json").read_text())["epochs"]]
     said = coco_cluster.train(repository, shop, tmp_path, config(source), 1, "off,on")
@@ -112,14 +116,6 @@ def test_a_cluster_gives_the_same_model_and_the_same_validation(whole, source, s
         for name in expected:
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-5, err_msg=f"{mode} {name}")
         assert one["valid"] == pytest.approx(valid, rel=1e-4)
-
-
-def test_a_training_that_was_stopped_goes_on_with_the_same_rows(whole, source, shop, tmp_path):
-    train.run(shop / "examples", None, tmp_path, config(source, epochs=1))
-    train.run(shop / "examples", None, tmp_path, config(source))
-    expected, found = parameters(whole), parameters(tmp_path)
-    for name in expected:
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-7, err_msg=name)
 
 
 def test_evaluation_and_export_use_the_rows_of_their_own_split(whole, source, shop, tmp_path):
@@ -141,6 +137,40 @@ def test_evaluation_and_export_use_the_rows_of_their_own_split(whole, source, sh
     }
     found = signatures["score_known"](**asked, knowledge=given.h, knowledge_mask=given.mask)["scores"]
     np.testing.assert_allclose(found, expected[:, 1:], rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def items(shop, tmp_path):
+    """Random vectors of the items, as wide as those of the users."""
+    ids = Examples(shop / "examples").vocabulary.ids
+    vectors = np.random.default_rng(0).normal(size=(len(ids), 5)).astype(np.float32)
+    (tmp_path / "items").mkdir()
+    pq.write_table(pa.table({"item_id": ids, "vector": list(vectors)}), tmp_path / "items" / "0.parquet")
+    folders.write_manifest(
+        tmp_path / "items", {"files": [folders.describe(tmp_path / "items" / "0.parquet", tmp_path / "items")]}
+    )
+    return tmp_path / "items"
+
+
+def test_hybrid_experts_learn_from_what_is_known_of_users_and_of_items(source, shop, items, tmp_path):
+    settings = config(source)
+    model = replace(settings.model, knowledge="kar", knowledge_width=0)
+    settings = replace(settings, model=model, coco=replace(settings.coco, adapter="experts", fusion="concat"))
+    train.run(shop / "examples", items, tmp_path / "kar", settings)
+    restored = saved.load(tmp_path / "kar", Examples(shop / "examples")).recommender
+    experts = restored.coco.adapter
+    restored.pull()
+    assert np.abs(experts.factor).max() > 0
+    assert np.abs(restored.vectors() - restored.items.whole()).max() > 0
+    vectors = restored.knowledge.whole().numpy()
+    start = Recommender(model, restored.size, vectors, seed=1, coco=restored.coco.config).coco
+    for name in ("shared", "preference", "fact"):
+        before, after = (getattr(part, name)[0].inner.kernel for part in (start.adapter, experts))
+        assert np.abs(after - before).max() > 0, name
+    with pytest.raises(ValueError, match="model.knowledge must be as wide as that of users, 5, received 3"):
+        Recommender(model, 4, np.zeros((4, 3), np.float32), coco=restored.coco.config)
+    with pytest.raises(ValueError, match="model.knowledge must be set with coco.adapter 'experts'"):
+        replace(settings, model=replace(model, knowledge=""))
 
 
 def test_what_cannot_be_trained_with_is_refused_before_any_work(source, shop, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -33,7 +34,7 @@ class Backbone(tf_keras.Model):
         super().__init__(name=config.kind)
         self.config = config
         self.encoder = Encoder(config, name="encoder")
-        self.knowledge: tf_keras.layers.Dense | None = None
+        self.knowledge: Callable[[tf.Tensor], tf.Tensor] | None = None
 
     @property
     def width(self) -> int:
@@ -50,6 +51,19 @@ class Backbone(tf_keras.Model):
             )
             self.knowledge.build((None, knowledge_width))
         self.built = True
+
+    def adapt(self, project: Callable[[tf.Tensor], tf.Tensor], width: int) -> None:
+        """Has ``project`` make d values of the items' knowledge (n, D), in place of a linear layer of its own.
+
+        Args:
+          width: the D that ``project`` takes.
+        Raises:
+          ValueError: the items have no knowledge, or of another width.
+        """
+        there = 0 if self.knowledge is None else self.knowledge.kernel.shape[0]
+        if there != width:
+            raise ValueError(f"model.knowledge must be as wide as that of users, {width}, received {there}")
+        self.knowledge = project
 
     def build_head(self, d: int) -> None:
         """Makes the weights that a subclass has beside the encoder."""

@@ -17,6 +17,7 @@ from feature_store.knowledge_shards import Statistics
 from trainer.config import CocoConfig
 from trainer.layers.adapter import LinearAdapter
 from trainer.layers.alignment import Alignment, Fusion
+from trainer.layers.hybrid_experts import HybridExperts
 from trainer.layers.prompt_codebook import FixedPrompts, PromptCodebook, Selection, unit
 from trainer.models.backbone import Backbone
 
@@ -67,10 +68,12 @@ class CoCo(tf_keras.Model):
                 config, initial, shared, config.scale or scale, seed, name="prompts"
             )
         d, residual, width = backbone.config.d, config.residual, config.knowledge_width
-        self.adapter: LinearAdapter | None = None
-        if config.source and config.adapter == "linear":
-            self.adapter, width = LinearAdapter(d, statistics, name="adapter"), d
+        self.adapter: LinearAdapter | HybridExperts | None = None
+        if config.source and config.adapter != "none":
+            self.adapter, width = _adapter(d, config, statistics), d
             self.adapter.build(config.knowledge_width)
+        if isinstance(self.adapter, HybridExperts):
+            backbone.adapt(self.adapter.items, config.knowledge_width)
         if config.fusion == "attention":
             self.fusion: tf_keras.layers.Layer = Alignment(d, config.heads, residual, name="alignment")
         else:
@@ -104,6 +107,12 @@ def helped(aligned: tf.Tensor, h: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """M of Eq. 8 (B,) bool: whether h_aligned (B, d) is nearer to the target's vector (B, d) than h_RS (B, d) is."""
     near = [tf.reduce_sum(unit(x) * unit(target), axis=-1) for x in (aligned, h)]
     return near[0] > near[1]
+
+
+def _adapter(d: int, config: CocoConfig, statistics: Statistics | None) -> LinearAdapter | HybridExperts:
+    if config.adapter == "linear":
+        return LinearAdapter(d, statistics, name="adapter")
+    return HybridExperts(d, config.shared_experts, config.dedicated_experts, statistics, name="adapter")
 
 
 def _initial(config: CocoConfig, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
