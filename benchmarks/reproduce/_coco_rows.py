@@ -22,21 +22,25 @@ class Method:
 
     Attributes:
         coco, llm: settings that are others in these sections. source: of stored knowledge, in place of a language model
-            that trains along: a name in `configs/<data>_sources.yaml`.
+            that trains along: a name in `configs/<data>_sources.yaml`. items: what it tells of items is used too.
     """
 
     title: str
     coco: Mapping[str, Any] = field(default_factory=dict)
     llm: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
+    items: bool = False
 
+
+EXPERTS = {"adapter": "experts", "fusion": "concat"}
+"""KAR's own adaptor of stored vectors and, as there, no attention; R⁴ec's paper has the like."""
 
 CODES = (4, 8, 16, 32, 128, 256, 512)
 THRESHOLDS = (0.15, 0.3, 0.6, 0.75)
 BASE = {"best": "best recipe", "base": "base"}
 HEADLINE = {
-    "kar": Method("KAR", source="kar"),
-    "r4ec": Method("R⁴ec", source="r4ec"),
+    "kar": Method("KAR", EXPERTS, source="kar", items=True),
+    "r4ec": Method("R⁴ec", EXPERTS, source="r4ec", items=True),
     "coco_fea": Method("CoCo_fea", {"fusion": "concat"}),
     "coco_mlp": Method("CoCo_mlp", {"fusion": "mlp"}),
     "coco": Method("CoCo"),
@@ -114,6 +118,8 @@ def config(row: Row) -> Config:
         stored = load(backbones.CONFIGS / f"{row.data}_sources.yaml").sources
         sources = {method.source: stored[method.source]}
         changes |= {"source": method.source, "prompts": ""}
+    if method.items:
+        train = replace(train, model=replace(train.model, knowledge=method.source, knowledge_width=0))
     codes = changes.get("codes", coco.coco.codes)
     changes["selected"] = min(coco.coco.selected, codes)
     train = replace(train, coco=replace(coco.coco, **changes))
