@@ -57,6 +57,7 @@ setup(
             "pytest",
             "requests",
             "ruff",
+            "scikit-learn",  # t-SNE, for the pictures of `antiphon reproduce coco`
             "sentence-transformers==6.2.0",
         ],
     },

@@ -42,7 +42,8 @@ def draw(panels: Sequence[Panel], metric: str) -> Markup:
     heights = [HEAD + LINE * len(panel.bars) + FOOT for panel in panels]
     height = KEY + sum(heights)
     ground = element("rect", width=WIDTH, height=height, fill="#fff")
-    parts, top = [element("style", Markup(STYLE)), ground, _key()], KEY
+    known = any(panel.best_known is not None for panel in panels)
+    parts, top = [element("style", Markup(STYLE)), ground, _key(known)], KEY
     for panel, tall in zip(panels, heights, strict=True):
         parts.append(element("g", *_panel(panel), transform=f"translate(0 {top})"))
         top += tall
@@ -82,8 +83,13 @@ def _panel(panel: Panel) -> list[Markup]:
     return parts
 
 
-def _key() -> Markup:
-    y = 16
+def _key(best_known: bool) -> Markup:
+    y, known = 16, []
+    if best_known:
+        known = [
+            element("line", x1=484, x2=484, y1=y - 8, y2=y + 8, class_="best-known"),
+            element("text", "best known on this data", x=494, y=y + 4),
+        ]
     return element(
         "g",
         element("line", x1=12, x2=36, y1=y, y2=y, class_="interval"),
@@ -91,6 +97,5 @@ def _key() -> Markup:
         element("text", "ours, test, 95% interval over users", x=44, y=y + 4),
         element("line", x1=284, x2=284, y1=y - 7, y2=y + 7, class_="published"),
         element("text", "published for this backbone", x=294, y=y + 4),
-        element("line", x1=484, x2=484, y1=y - 8, y2=y + 8, class_="best-known"),
-        element("text", "best known on this data", x=494, y=y + 4),
+        *known,
     )

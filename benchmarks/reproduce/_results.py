@@ -28,6 +28,7 @@ class Result:
         wall_seconds, processor_seconds: of training, the start of its processes and validation included.
         machine: processor, cores.
         date: when it was evaluated.
+        told: what else is known of it (`Reproduction.observe`).
     """
 
     row: Row
@@ -44,15 +45,17 @@ class Result:
     processor_seconds: float
     machine: Mapping[str, Any]
     date: str
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Paired:
-    """`row` − `baseline` on the same users, by metric."""
+    """`row` − `baseline` on the same users, by metric; of R@5 also by user group."""
 
     row: Row
     baseline: Row
     differences: Mapping[str, Comparison]
+    groups: Mapping[str, Comparison] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,7 +64,7 @@ class Results:
 
     path: Path
     rows: dict[Row, Result] = field(default_factory=dict)
-    paired: dict[Row, Paired] = field(default_factory=dict)
+    paired: dict[tuple[Row, Row], Paired] = field(default_factory=dict)  # by row and baseline
 
     @classmethod
     def read(cls, path: Path) -> Results:
@@ -78,22 +81,24 @@ class Results:
             paired = [_paired(values) for values in content["paired"]]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: is no file of results: {type(error).__name__}: {error}") from None
-        return cls(path, {result.row: result for result in rows}, {one.row: one for one in paired})
+        return cls(path, {result.row: result for result in rows}, {(one.row, one.baseline): one for one in paired})
 
     def put(self, result: Result) -> None:
         """Adds a row, or puts it in the place of an older one, with whose comparisons it does away."""
         self._refresh()
         self.rows[result.row] = result
-        gone = [one.row for one in self.paired.values() if result.row in (one.row, one.baseline)]
-        for row in gone:
-            del self.paired[row]
+        self.paired = {rows: one for rows, one in self.paired.items() if result.row not in rows}
         self._write()
 
     def compare(self, paired: Paired) -> None:
         """Adds a comparison."""
         self._refresh()
-        self.paired[paired.row] = paired
+        self.paired[paired.row, paired.baseline] = paired
         self._write()
+
+    def compared(self, row: Row) -> list[Paired]:
+        """The row's comparisons with its baselines."""
+        return [one for one in self.paired.values() if one.row == row]
 
     def _refresh(self) -> None:
         """Another process may have added rows."""
@@ -102,13 +107,18 @@ class Results:
 
     def _write(self) -> None:
         rows = [_flat(self.rows[row]) for row in sorted(self.rows)]
-        content = {"rows": rows, "paired": [asdict(self.paired[row]) for row in sorted(self.paired)]}
+        content = {"rows": rows, "paired": [_told(self.paired[rows]) for rows in sorted(self.paired)]}
         records.write_text(self.path, records.to_json(_rounded(content)))
 
 
 def _flat(result: Result) -> dict[str, Any]:
-    values = asdict(result)
+    values = _told(result)
     return {**values.pop("row"), **values}
+
+
+def _told(one: Result | Paired) -> dict[str, Any]:
+    """Without what is not known of most."""
+    return {name: value for name, value in asdict(one).items() if value or name not in ("told", "groups")}
 
 
 def _result(values: Mapping[str, Any]) -> Result:
@@ -120,8 +130,12 @@ def _result(values: Mapping[str, Any]) -> Result:
 
 
 def _paired(values: Mapping[str, Any]) -> Paired:
-    differences = {metric: Comparison(**found) for metric, found in values["differences"].items()}
-    return Paired(Row(**values["row"]), Row(**values["baseline"]), differences)
+    rows = (Row(**values[name]) for name in ("row", "baseline"))
+    return Paired(*rows, *(_comparisons(values.get(name, {})) for name in ("differences", "groups")))
+
+
+def _comparisons(values: Mapping[str, Any]) -> dict[str, Comparison]:
+    return {name: Comparison(**found) for name, found in values.items()}
 
 
 def _rounded(value: Any) -> Any:

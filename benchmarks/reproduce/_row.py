@@ -6,9 +6,9 @@ import json
 import resource
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,12 @@ from benchmarks import _machine
 from benchmarks.reproduce import _settings
 from benchmarks.reproduce._results import Paired, Result
 from benchmarks.reproduce._rows import METRICS, Row
-from trainer.config import LossConfig
+from benchmarks.reproduce._sides import Sides
+from trainer.config import LossConfig, TrainConfig
 from trainer.statistics import Comparison, Interval
+
+READY = ("ingest", "embed", "features", "examples", "knowledge", "prompts")
+"""What is done before a row is trained, and shared with others."""
 
 _LOSSES = {
     "softmax": "full softmax",
@@ -55,27 +59,37 @@ class Work:
         return config.folder / "rows" / f"{row.name}.json"
 
 
-def do(row: Row, config: Config, here: bool = False, again: bool = False) -> Result:
+def do(
+    row: Row, config: Config, observe: Callable[[Row, Config], Mapping[str, Any]], sides: Sides | None = None,
+    again: bool = False,
+) -> Result:
     """Trains and evaluates `row`, whose run is `config`; what of it is done and still holds is not done again.
 
     Training that was stopped goes on where it was; with other settings, or `again`, it starts anew.
 
     Args:
-        here: in this process; else each stage is a process of its own.
+        sides: do it in this process, with these side processes; else each stage is a process of its own.
 
     Raises:
         StageFailed: naming the stage and its log.
         Busy: another run is at work in the row's folder.
-    """
-    stages = plan(config)
-    ready = [stage for stage in stages if stage.command[0] in ("ingest", "embed", "features", "examples")]
-    train, evaluate = (next(s for s in stages if s.command[0] == name) for name in ("train", "evaluate"))
-    _run(config, ready, here)
+    """  # fmt: skip
+    here = sides is not None
+    _run(config, [stage for stage in plan(config) if stage.command[0] in READY], here)
     make_room(row, config, again)
+    config = sides.named(config, row.name) if here else config
     with measured(row, config):
-        _run(config, [train], here)
-    _run(config, [evaluate], here)
-    return _result(row, config)
+        _run(config, [stage for stage in plan(config) if stage.name == f"train-{row.name}"], here)
+    alone = replace(config, variants={row.name: _alone(row, config)})
+    _run(alone, [stage for stage in plan(alone) if stage.name == "evaluate"], here)
+    return _result(row, config, observe(row, config))
+
+
+def _alone(row: Row, config: Config) -> TrainConfig:
+    """The row's settings, for a config without the variant that it starts from."""
+    train = config.variants[row.name]
+    first = str(config.folder / "models" / train.start_from) if train.start_from else ""
+    return replace(train, start_from=first)
 
 
 def lies_in_run(row: Row, config: Config) -> bool:
@@ -85,14 +99,16 @@ def lies_in_run(row: Row, config: Config) -> bool:
     return evaluated and work is not None and work.settings == _settings.of(config, row)
 
 
-def compare(row: Row, baseline: Row, config: Config) -> Paired:
-    """The paired test of two rows of one run, which lie in its folder."""
+def compare(row: Row, baseline: Row, config: Config, groups: Mapping[str, Collection[str]]) -> Paired:
+    """The paired test of two rows of one run, which lie in its folder; of R@5 also for each of `groups` of users."""
+    from benchmarks.reproduce import _groups
     from trainer import evaluate
 
     folder = config.folder / "evaluation"
     out = folder / f"{row.name}_against_{baseline.name}.json"
     found = evaluate.compare(folder / baseline.name, folder / row.name, out, config.evaluate)["b_minus_a"]
-    return Paired(row, baseline, {metric: Comparison(**found[metric]) for metric in METRICS})
+    parts = _groups.compare(folder / baseline.name, folder / row.name, groups, config.evaluate)
+    return Paired(row, baseline, {metric: Comparison(**found[metric]) for metric in METRICS}, parts)
 
 
 def _run(config: Config, stages: Sequence[Stage], here: bool) -> None:
@@ -136,7 +152,7 @@ def _processor_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
-def _result(row: Row, config: Config) -> Result:
+def _result(row: Row, config: Config, told: Mapping[str, Any]) -> Result:
     metrics = json.loads((config.folder / "evaluation" / row.name / "metrics.json").read_text(encoding="utf-8"))
     history = json.loads((config.folder / "models" / row.name / "history.json").read_text(encoding="utf-8"))
     work, train, machine = Work.read(config, row), config.variants[row.name], _machine.describe()
@@ -155,6 +171,7 @@ def _result(row: Row, config: Config) -> Result:
         processor_seconds=work.processor_seconds,
         machine={name: machine[name] for name in ("processor", "cores")},
         date=machine["date"],
+        told=told,
     )
 
 

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from antiphon.config import Config
+from antiphon.work import LLM_FREE_TO_CHANGE
 from benchmarks.reproduce._rows import Row
 from trainer.train import FREE_TO_CHANGE
 
@@ -20,12 +21,19 @@ def of(config: Config, row: Row) -> dict[str, Any]:
     A setting that is new in the code, with a default that leaves things as they were, changes nothing here. What is
     not seen is another default, and other code: then the rows have to be done again by hand (`--again`).
     """
+    train = config.variants[row.name]
     parts = {
         "features": (config.features, {"online"}),
         "examples": (config.examples, set()),
-        "train": (config.variants[row.name], _TRAIN),
+        "train": (train, _TRAIN),
         "evaluate": (config.evaluate, {"batch", "cluster"}),
     }
+    if train.start_from:
+        parts["start"] = (config.variants[train.start_from], _TRAIN)
+    if train.coco.live:
+        parts |= {"llm": (config.llm, set(LLM_FREE_TO_CHANGE)), "prompts": (config.prompts, set())}
+    if train.coco.source:
+        parts["source"] = (config.sources[train.coco.source], set())
     found = {"reader": config.data.reader}
     found |= {name: values for name, (part, free) in parts.items() if (values := _changed(part, free))}
     return json.loads(json.dumps(found))

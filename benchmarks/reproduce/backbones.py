@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from antiphon.config import Config, load
-from benchmarks.reproduce import _command
+from benchmarks.reproduce import _by_data, _command
+from benchmarks.reproduce._quick import quick
 from benchmarks.reproduce._rows import Reference, Reproduction, Row
 from feature_store.checks import one_of
 
@@ -86,10 +87,10 @@ def aim(row: Row) -> Reference | None:
     return published(row) if row.recipe == "paper" else best_known(row)
 
 
-def baseline(row: Row) -> Row | None:
+def baselines(row: Row) -> Sequence[Row]:
     """SASRec's best recipe, for every other backbone's."""
     other = row.recipe == "best" and row.seed == 1 and row.backbone != "sasrec"
-    return replace(row, backbone="sasrec") if other else None
+    return [replace(row, backbone="sasrec")] if other else []
 
 
 def seeds(row: Row) -> int:
@@ -102,17 +103,22 @@ REPRODUCTION = Reproduction(
     command="antiphon reproduce backbones",
     title="Five sequential backbones",
     about=ABOUT,
+    choices={name: name for name in ("data", "backbone", "recipe", "split")},
     rows=ROWS,
     config=config,
     published=published,
     best_known=best_known,
     aim=aim,
-    baseline=baseline,
+    baselines=baselines,
     seeds=seeds,
     titles={
         "beauty": "Amazon Beauty", "toys": "Amazon Toys and Games", "ml1m": "MovieLens-1M",
         "sasrec": "SASRec", "bert4rec": "BERT4Rec", "fdsa": "FDSA", "s3rec": "S3-Rec", "pinnerformer": "PinnerFormer",
     },
+    body=_by_data.body,
+    pictures=_by_data.pictures,
+    slice=quick,
+    cost="on two cores from ten minutes to hours each",
 )  # fmt: skip
 
 

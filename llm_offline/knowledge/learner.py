@@ -168,6 +168,10 @@ class Learner:
         reasoner = self._reasoner
         return {"width": reasoner.width, "knowledge_width": self._config.d, "scale": reasoner.scale}
 
+    def first(self) -> dict[str, Tensor]:
+        """The weights as they were before anything was learnt."""
+        return self._first["weights"]
+
     def state(self) -> dict[str, Any]:
         """All that `restore` needs: tensors, numbers and text."""
         return {

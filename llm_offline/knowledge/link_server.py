@@ -78,7 +78,8 @@ class LinkService:
         return [found]
 
     def know(self, step: np.int64, prompts: np.ndarray, mask: np.ndarray, history: np.ndarray) -> list[Any]:
-        """Forward alone, without dropout: with the adapter of the checkpoint of ``step``, or below 0 with the newest.
+        """Forward alone, without dropout: with the adapter of the checkpoint of ``step``, 0 being the beginning, or
+        below 0 with the newest.
 
         It is no step of a training: nothing is learnt, and any session may ask.
         """
@@ -150,7 +151,8 @@ class LinkService:
 
     def _weights(self, step: int) -> dict[str, torch.Tensor]:
         if self._read is None or self._read[0] != step:
-            self._read = step, self._checkpoints.weights(step)
+            began = step == 0 and 0 not in self._checkpoints.steps()
+            self._read = step, self._learner.first() if began else self._checkpoints.weights(step)
         return self._read[1]
 
     def _save(self, step: int, asked: bool) -> None:

@@ -11,7 +11,7 @@ from antiphon import records
 from antiphon.cli import main
 from antiphon.config import Config
 from antiphon.records import Record
-from benchmarks.reproduce import _command, _page, _row, _settings, _verdict, backbones
+from benchmarks.reproduce import _by_data, _command, _page, _row, _settings, _verdict, backbones
 from benchmarks.reproduce._quick import quick
 from benchmarks.reproduce._results import Paired, Result, Results
 from benchmarks.reproduce._rows import METRICS, Reference, Reproduction, Row
@@ -33,12 +33,13 @@ def outside(row: Row, reference: Reference) -> Reference | None:
 
 REPRODUCTION = Reproduction(
     name="backbones", command="antiphon reproduce backbones", title="Backbones", about="About them.",
+    choices=backbones.REPRODUCTION.choices, body=_by_data.body, pictures=_by_data.pictures, slice=quick, cost="",
     rows=(PAPER, BEST, OTHER, LATER),
     config=lambda row: Config(row.folder, variants={row.name: TrainConfig(seed=row.seed)}),
     published=lambda row: outside(row, PUBLISHED),
     best_known=lambda row: outside(row, KNOWN),
     aim=lambda row: outside(row, {"paper": PUBLISHED, "best": KNOWN}[row.recipe]),
-    baseline=lambda row: replace(row, backbone="sasrec") if row.backbone == "fdsa" else None,
+    baselines=lambda row: [replace(row, backbone="sasrec")] if row.backbone == "fdsa" else [],
     seeds=lambda row: 2 if row == BEST else 1,
     titles={"beauty": "Amazon Beauty", "sasrec": "SASRec", "fdsa": "FDSA"},
 )  # fmt: skip
@@ -98,7 +99,7 @@ def test_results_come_back_as_they_were_written_sorted_and_rounded(tmp_path):
         metric: replace(one, mean=round(one.mean, 6), low=round(one.low, 6), high=round(one.high, 6))
         for metric, one in result(BEST, 0.0712345678).test.items()
     })  # fmt: skip
-    assert again.paired == {OTHER: paired(OTHER, BEST)}
+    assert again.paired == {(OTHER, BEST): paired(OTHER, BEST)}
 
 
 def test_a_row_that_is_done_again_takes_its_comparisons_with_it(tmp_path):
@@ -216,6 +217,21 @@ def test_what_remains_is_told_by_the_rows_most_like_it():
     assert _command.remaining([BEST], {}) == 0
 
 
+def test_what_a_row_is_thought_to_take_counts_where_none_like_it_has_been_done():
+    seconds = {BEST: 100.0}
+    assert _command.remaining([replace(BEST, seed=2), OTHER], seconds, lambda row: 3.0) == 100.0 + 180.0
+
+
+def test_the_page_of_the_backbones_is_that_of_its_results(tmp_path, repository):
+    """What is in the repository is what the code makes of the file beside it."""
+    there = repository / "docs" / "results"
+    for name in ("backbones.json", "backbones_tuning.md"):
+        (tmp_path / name).write_text((there / name).read_text())
+    page = _page.write(backbones.REPRODUCTION, Results.read(tmp_path / "backbones.json"), tmp_path)
+    for name in ("backbones.md", "backbones.svg"):
+        assert (page.parent / name).read_text() == (there / name).read_text()
+
+
 def test_the_backbones_are_38_rows_whose_recipes_exist():
     rows = backbones.REPRODUCTION.all_rows()
     assert len(rows) == len(set(rows)) == 38
@@ -258,7 +274,7 @@ def test_the_slice_does_every_row_once_and_again_what_has_changed(tmp_path, capf
     assert all(len(re.findall(r"0\.\d{4} \(0\.\d{4} to 0\.\d{4}\)", line)) == 4 for line in table)
     first = json.loads(file.read_text())
     assert len(first["rows"]) == len(rows) and all(one["processor_seconds"] > 0 for one in first["rows"])
-    assert len(first["paired"]) == sum(small.baseline(row) is not None for row in rows) == 4
+    assert len(first["paired"]) == sum(len(small.baselines(row)) for row in rows) == 4
 
     capfd.readouterr()
     assert main(command) == 0

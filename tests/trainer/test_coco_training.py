@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from antiphon import llm
 from antiphon.config import dump, load
-from trainer import checkpoint, evaluate, explain, export, saved, train
+from trainer import checkpoint, evaluate, explain, export, saved, spaces, train
 from trainer.config import (
     CocoConfig,
     EvaluateConfig,
@@ -25,7 +25,7 @@ from trainer.config import (
     TrainConfig,
 )  # fmt: skip
 from trainer.input import Examples, held_out
-from trainer.llm_link import LlmLink
+from trainer.llm_link import NEWEST, LlmLink
 from trainer.ranking import Outcomes
 from trainer.reader import Reader
 
@@ -137,6 +137,31 @@ def test_the_export_takes_knowledge_and_without_it_answers_by_behaviour_alone(wh
     np.testing.assert_allclose(plain, alone[:, 1:], rtol=1e-4, atol=1e-5)
     top = signatures["recommend_known"](history=asked["history"], knowledge=given[0].h, knowledge_mask=mask)
     assert top["items"].shape == (4, 5)
+
+
+def test_spaces_hold_what_the_model_and_the_language_model_make_of_users_now_and_at_the_beginning(
+    whole, side, shop, tmp_path
+):
+    folder, _, _ = whole
+    link, examples = LinkConfig(side.address), shop / "examples"
+    found = spaces.trained(examples, folder, link, users=7, batch=4)
+    model = saved.load(folder, Examples(examples)).recommender
+    rows = next(held_out(Examples(examples), "test", 10, 7))
+    np.testing.assert_allclose(found.behaviour, model.embed(rows.history, model.pull()), rtol=1e-5, atol=1e-6)
+    assert found.semantic.shape == (7, 8) and len(found.selected) == 7
+    assert ((found.selected >= 0) & (found.selected <= 2)).all()
+
+    train.run(examples, None, tmp_path, config(side, epochs=1, coco=CocoConfig(), llm=LinkConfig()))
+    before = [spaces.untrained(examples, folder, tmp_path, "", link, users=7)]
+    asked = LlmLink(link, 4)
+    prompts = np.random.default_rng(0).normal(size=(7, 3, 12)).astype(np.float32)
+    known = [asked.know(asked.client(), prompts, np.ones((7, 3), bool), rows.history, 0)]
+    asked.begin(0)
+    before.append(spaces.untrained(examples, folder, tmp_path, "", link, users=7))
+    known.append(asked.know(asked.client(), prompts, np.ones((7, 3), bool), rows.history, NEWEST))
+    np.testing.assert_allclose(before[0].behaviour, before[1].behaviour)
+    np.testing.assert_allclose(known[0], known[1], rtol=1e-5, atol=1e-6)
+    assert np.abs(before[0].behaviour - found.behaviour).max() > 1e-3
 
 
 def test_after_a_kill_of_the_side_process_both_go_on_from_the_same_step_to_the_same_numbers(

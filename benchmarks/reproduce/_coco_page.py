@@ -1,0 +1,210 @@
+"""CoCo's page: a section for each of the paper's tables and figures, of what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from benchmarks.reproduce import _coco_pictures, _coco_published, _tables
+from benchmarks.reproduce._coco_rows import ABLATIONS, BASE, HEADLINE, SENSITIVITY, SIZES, SWITCHES, TEMPLATES
+from benchmarks.reproduce._results import Result, Results
+from benchmarks.reproduce._rows import Reference, Reproduction, Row
+
+AT_5 = {"recall@5": "R@5", "ndcg@5": "N@5"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of ours.
+
+    Attributes:
+        recipes: of its rows. against: the recipe that gains are over.
+        published: of a row. beside: pictures under it, by the ends of their names.
+        repeated: the seeds' spread and the paired tests are told here.
+    """
+
+    title: str
+    note: str
+    recipes: Collection[str]
+    against: str
+    published: Callable[[Row], Reference | None] = lambda row: None
+    beside: Sequence[str] = ()
+    repeated: bool = False
+
+
+_QWEN = "; ".join(f"{name} {recall:.4f} / {gain:.4f}" for name, (recall, gain) in _coco_published.TABLE_6.items())
+
+SECTIONS = (
+    Section(
+        "Table 1: over the backbones",
+        """\
+A row's gain is over the base of its data set and backbone: relative, with the p value of seed 1's paired test over
+users.""",
+        (*BASE, "kar", "r4ec", "coco"), "base", _coco_published.table_1, ("headline", "gains"), repeated=True,
+    ),
+    Section(
+        "Table 3: without one part",
+        """\
+CoCo_Soft has fixed templates in place of the codebook, CoCo_Dec one piece of knowledge for all prompts, CoCo_Con a
+language model that stays as it is. Gains are over CoCo.""",
+        ("coco", *ABLATIONS), "coco", _coco_published.table_3,
+    ),
+    Section(
+        "What the paper leaves open",
+        "The other reading of each point that the paper leaves open. Gains are over CoCo.",
+        ("coco", *SWITCHES), "coco",
+    ),
+    Section(
+        "Table 6: the language model's size",
+        f"""\
+Gains are over CoCo, which has the first three of MiniLM's layers on Amazon's data and all six on MovieLens-100k.
+Published, on the industrial data set, R@5 / N@5: {_QWEN}.""",
+        ("base", "coco", *SIZES), "coco",
+    ),
+    Section(
+        "Table 7: fusion",
+        """\
+CoCo_fea puts the mean of a user's knowledge beside h_RS, CoCo_mlp has a hidden layer more. Gains are over CoCo. The
+published figures are of the industrial data set: only their gains can be set beside ours.""",
+        ("coco", "coco_mlp", "coco_fea"), "coco", _coco_published.table_7,
+    ),
+    Section(
+        "Figures 5 and 6: the size of the codebook and the threshold",
+        "Gains are over CoCo as in the other tables. The dashed line is the base.",
+        ("coco", *SENSITIVITY), "coco", beside=("sensitivity",),
+    ),
+    Section(
+        "Figure 2: user groups and prompts",
+        """\
+Fixed templates one by one, all of them, and CoCo; gains over the base. The picture has the difference of R@5 to the
+base by user group, user by user: by age and gender on MovieLens-100k, elsewhere by how many events a user has.""",
+        ("base", *TEMPLATES, "coco_soft", "coco"), "base", beside=("groups",),
+    ),
+)  # fmt: skip
+
+FIGURES = {
+    "helped": (
+        "Users whom the knowledge does not help",
+        "The share of a training epoch's users with M = 0 (Eq. 8): those from whom the language model learns.",
+    ),
+    "spaces": (
+        "Figure 8: both spaces",
+        """\
+t-SNE by cosine of test users' h_RS and of what the language model knows of them, as the alignment attention reads it.
+Before: the model that CoCo starts from, and all that is new untrained. Mixed is the mean share of a vector's ten
+nearest others that are of the other space: 0 where the spaces lie apart, about 0.5 where they are one cloud.""",
+    ),
+    "selected": (
+        "Figure 9: how many prompts a user gets",
+        "m, the codes above θ, of test users; `train.coco.selected` is the most there can be.",
+    ),
+}
+
+
+def body(reproduction: Reproduction, results: Results) -> Iterable[str]:
+    """See `Reproduction`."""
+    drawn = _coco_pictures.pictures(reproduction, results)
+    for section in SECTIONS:
+        found = [
+            results.rows[row] for row in reproduction.all_rows(further=True)
+            if row in results.rows and row.recipe in section.recipes
+        ]  # fmt: skip
+        if any(result.row.recipe not in BASE and result.row.recipe != section.against for result in found):
+            yield from _section(reproduction, results, section, found)
+            yield from (_image(reproduction, name) for name in section.beside if f"{reproduction.name}_{name}" in drawn)
+            yield from _table_2(reproduction, results) if section.repeated else []
+    for name, (title, note) in FIGURES.items():
+        if f"{reproduction.name}_{name}" in drawn:
+            yield f"## {title}"
+            yield note
+            yield from _mixed(reproduction, results) if name == "spaces" else []
+            yield _image(reproduction, name)
+
+
+def _section(reproduction: Reproduction, results: Results, section: Section, found: Sequence[Result]) -> Iterable[str]:
+    yield f"## {section.title}"
+    yield section.note
+    for data in dict.fromkeys(result.row.data for result in found):
+        here = [result for result in found if result.row.data == data]
+        first = [result for result in here if result.row.seed == 1]
+        yield f"{reproduction.titles[data]}, {here[0].users:,} users; {here[0].protocol}:"
+        yield _table(reproduction, results, section, first)
+        if section.repeated:
+            yield from _tables.over_seeds(reproduction, here)
+            compared = [one for result in here for one in results.compared(result.row)]
+            yield from _tables.user_by_user(reproduction, compared)
+
+
+def _table(reproduction: Reproduction, results: Results, section: Section, found: Sequence[Result]) -> str:
+    published = {result.row: section.published(result.row) for result in found}
+    beside = any(published.values())
+    head = ["backbone", "row", *AT_5.values(), *(f"gain in {label}" for label in AT_5.values())]
+    head += ["published R@5 / N@5", "published gain"] if beside else []
+    rows = []
+    for result in found:
+        row = result.row
+        cells = [reproduction.titles[row.backbone], reproduction.titles.get(row.recipe, row.recipe)]
+        cells += [_tables.interval(result.test[metric]) for metric in AT_5]
+        cells += [_gain(results, row, replace(row, recipe=section.against), metric) for metric in AT_5]
+        if beside:
+            other = section.published(replace(row, recipe=section.against))
+            cells += [_tables.pair(published[row]), _published_gain(published[row], other)]
+        rows.append([*cells, _tables.epochs(result), _tables.minutes(result)])
+    sources = sorted({reference.source for reference in published.values() if reference})
+    note = f"\n\nPublished: {'; '.join(sources)}." if sources else ""
+    return _tables.table([*head, "best of epochs", "training min"], rows) + note
+
+
+def _gain(results: Results, row: Row, against: Row, metric: str) -> str:
+    """Relative to `against`; with the p value, where the paired test is there."""
+    if row == against or against not in results.rows:
+        return ""
+    value = results.rows[row].test[metric].mean / results.rows[against].test[metric].mean - 1
+    paired = results.paired.get((row, against))
+    return _percent(value) + (f", p {paired.differences[metric].p_value:.2g}" if paired else "")
+
+
+def _published_gain(one: Reference | None, other: Reference | None) -> str:
+    if one is None or other is None or one.values == other.values:
+        return ""
+    return " / ".join(_percent(one.values[metric] / other.values[metric] - 1) for metric in AT_5)
+
+
+def _percent(value: float) -> str:
+    return _tables.signed(100 * value, "+.1f") + "%"
+
+
+def _table_2(reproduction: Reproduction, results: Results) -> Iterable[str]:
+    """The published figures of other methods, and all rows of ours that stand beside them."""
+    rows = []
+    for data, methods in _coco_published.TABLE_2.items():
+        ours = [row for row in reproduction.all_rows() if row.data == data and row.seed == 1 and row in results.rows]
+        ours = [row for row in ours if row.recipe in (*BASE, *HEADLINE)]
+        if not ours:
+            continue
+        title = reproduction.titles[data]
+        rows += [[title, name, "published", *(f"{value:.4f}" for value in values)] for name, values in methods.items()]
+        for row in ours:
+            figures = [_tables.interval(results.rows[row].test[metric]) for metric in AT_5]
+            rows.append([title, reproduction.called(row), "ours", *figures])
+    if rows:
+        yield "## Table 2: beside other methods"
+        yield (
+            "The methods that the paper compares with are not run here but for KAR and R⁴ec; their figures are the "
+            "paper's. Its backbones stand far below the best recipes of ours, so gains say more than figures."
+        )
+        yield _tables.table(["data", "method", "", *AT_5.values()], rows)
+
+
+def _mixed(reproduction: Reproduction, results: Results) -> Iterable[str]:
+    rows = []
+    for row in _coco_pictures.observed(reproduction, results, "spaces"):
+        spaces = results.rows[row].told["spaces"]
+        figures = [f"{spaces[when]['mixed']:.3f}" for when in ("before", "after")]
+        rows.append([reproduction.titles[row.data], reproduction.called(row), *figures])
+    yield _tables.table(["data", "row", "mixed before", "mixed after"], rows)
+
+
+def _image(reproduction: Reproduction, name: str) -> str:
+    title = FIGURES[name][0] if name in FIGURES else name.capitalize()
+    return f"![{title}]({reproduction.name}_{name}.svg)"

