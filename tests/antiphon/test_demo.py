@@ -9,12 +9,18 @@ import sys
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from antiphon.processes import wait_for
 
-STAGES = ["ingest", "embed", "features", "examples", "train-ids", "train-ids_text", "evaluate", "export",
-          "recommend", "report"]  # fmt: skip
+STAGES = ["ingest", "embed", "features", "examples", "prompts", "train-ids", "train-ids_text", "train-coco", "evaluate",
+          "export", "recommend", "report"]  # fmt: skip
+COCO = {
+    "start_from": "ids", "epochs": "2", "coco.enabled": "true", "coco.codes": "8", "coco.selected": "2",
+    "coco.prompts": "universal",
+}  # fmt: skip
+LLM = {"model": "minilm", "layers": "1", "text": "titles", "max_titles": "4", "d": "8"}
 
 
 class Demo:
@@ -23,8 +29,10 @@ class Demo:
     def __init__(self, repository: Path, runs: Path):
         self.folder = runs / "tiny"
         self._cwd = repository
-        self._command = [sys.executable, "-m", "antiphon.cli", "run", "-c", "configs/tiny.yaml",
-                         "--set", f"runs={runs}"]  # fmt: skip
+        settings = [f"variants.coco.{name}={value}" for name, value in COCO.items()]
+        settings += [f"llm.{name}={value}" for name, value in LLM.items()]
+        changes = [part for change in (f"runs={runs}", *settings) for part in ("--set", change)]
+        self._command = [sys.executable, "-m", "antiphon.cli", "run", "-c", "configs/tiny.yaml", *changes]
 
     def start(self) -> subprocess.Popen:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -89,8 +97,8 @@ def outputs(demo) -> list[str]:
 
 def test_a_stopped_run_goes_on_where_it_was(demo, outputs):
     assert "stopped by SIGINT" in outputs[0]
-    assert skipped(outputs[1]) == STAGES[:4]
-    assert "6 stages done" in outputs[1]
+    assert skipped(outputs[1]) == STAGES[:5]
+    assert "7 stages done" in outputs[1]
 
 
 def test_a_run_without_changes_skips_everything(demo, outputs):
@@ -105,15 +113,27 @@ def test_both_variants_trained_on_the_cluster_and_were_compared_user_by_user(dem
         assert len(history["epochs"]) == 3
         metrics = demo.load(f"evaluation/{variant}/metrics.json")
         assert 0 <= metrics["test"]["ndcg@10"]["mean"] <= 1
-    comparison = demo.load("evaluation/comparison.json")
+    comparison = demo.load("evaluation/comparison_ids_text.json")
     assert (comparison["a"], comparison["b"]) == ("ids", "ids_text")
     assert 0 <= comparison["b_minus_a"]["ndcg@10"]["p_value"] <= 1
+
+
+def test_coco_trained_from_its_base_over_the_link_and_shows_what_it_changed(demo, outputs):
+    summary = demo.load("models/coco/history.json")["summary"]
+    assert summary["cluster"] == "ps=2,workers=2"
+    assert "models/ids/" in summary["start"]["checkpoint"]
+    assert (demo.folder / "models" / "coco" / "llm").is_dir()
+    titles = {row["title"] for row in pq.read_table(demo.folder / "tables" / "items.parquet").to_pylist()}
+    shown = outputs[1][outputs[1].index("the model was told, newest first: ") :]
+    assert shown.splitlines()[0].split(": ")[1].split("; ")[0] in titles
+    assert "    prompt: " in shown and "by behaviour alone" in shown
+    assert "What the language model changed in coco" in (demo.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_variant_that_validation_prefers_was_exported(demo, outputs):
     chosen = demo.load("export/chosen.json")
     scores = {name: demo.load(f"models/{name}/history.json")["summary"]["valid_ndcg@10"]
-              for name in ("ids", "ids_text")}  # fmt: skip
+              for name in ("ids", "ids_text", "coco")}  # fmt: skip
     assert scores[chosen["variant"]] == max(scores.values())
     version = demo.folder / "export" / chosen["variant"] / "1"
     assert (version / "saved_model.pb").is_file()
@@ -147,7 +167,7 @@ def test_nothing_temporary_is_left(demo, outputs):
 def test_new_settings_do_again_only_what_reads_them(demo, outputs):
     demo._command += ["--set", "export.top_k=5"]
     output = demo.run()
-    assert skipped(output) == STAGES[:7]
+    assert skipped(output) == STAGES[:9]
     assert demo.load("export/chosen.json")["version"] == 2
 
 
