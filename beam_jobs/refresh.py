@@ -179,14 +179,14 @@ def _assemble(
     Raises:
         DataError: rows are missing.
     """
+    files, keys = {"made": [str(path) for path in made]}, ", ".join(KEYS)
     query = "SELECT * FROM read_parquet($made)"
-    files = {"made": [str(path) for path in made]}
     if previous is not None:
-        query += f"""
-            UNION ALL BY NAME SELECT * FROM read_parquet($old)
-            ANTI JOIN (SELECT DISTINCT {", ".join(KEYS)} FROM read_parquet($made)) USING ({", ".join(KEYS)})
-        """
         files["old"] = [str(Path(previous) / part["file"]) for part in folders.read_manifest(previous)["files"]]
+        kept = "SELECT * FROM read_parquet($old)"
+        others = f"{kept} old ANTI JOIN (SELECT DISTINCT {keys} FROM read_parquet($made)) USING ({keys})"
+        query = f"{query} UNION ALL BY NAME {others}" if made else kept
+        files = files if made else {"old": files["old"]}
     query = f"SELECT * FROM ({query}) ORDER BY {', '.join(user_knowledge.KEYS)}"
     with connect() as database, folders.new_folder(out) as folder:
         described, rows = [], 0

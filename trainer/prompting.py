@@ -90,16 +90,18 @@ class _Rows:
         total = sum(self._data.count(split) for split in SPLITS)
         with tqdm(total=total, desc="prompts", unit="example", unit_scale=True) as bar:
             for split in SPLITS:
+                histories = self._histories(split)
                 for number, shard in enumerate(self._data.shards(split)):
                     keys = read_rows(self._data.folder, split, ["user_id", "label_time"], number)
                     first = 0
-                    for history in self._histories(split, shard.file):
+                    for serialized in tf.data.TFRecordDataset(shard.file).batch(_ROWS):
+                        history = histories(serialized).numpy()
                         yield from self._tables(split, keys.slice(first, len(history)), history)
                         first += len(history)
                         bar.update(len(history))
 
-    def _histories(self, split: str, file: str) -> Iterator[np.ndarray]:
-        """(n, L) of a shard's examples, some at a time."""
+    def _histories(self, split: str) -> tf.types.experimental.PolymorphicFunction:
+        """Serialized examples (n,) of a split -> their histories (n, L)."""
         vocabulary, length = self._data.vocabulary, self._length
 
         @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
@@ -108,8 +110,7 @@ class _Rows:
                 return training_windows(serialized, vocabulary, length)[0]
             return held_out_rows(serialized, vocabulary, length).history
 
-        for serialized in tf.data.TFRecordDataset(file).batch(_ROWS):
-            yield parse(serialized).numpy()
+        return parse
 
     def _tables(self, split: str, keys: pa.Table, history: np.ndarray) -> Iterator[pa.Table]:
         if self._users is not None:

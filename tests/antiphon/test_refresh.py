@@ -213,3 +213,9 @@ def test_what_does_not_fit_is_refused_before_any_work(settings, capsys):
     ):
         assert main(["refresh", "-c", file, *changes]) == 2
         assert told in capsys.readouterr().err
+
+
+def test_a_whole_run_has_the_rounds_in_the_place_of_a_training(settings):
+    plan = {stage.name: stage for stage in stages.plan(settings("planned"))}
+    assert "train-rounds" not in plan
+    assert plan["evaluate"].needs == ("examples", "train-ids", "train-ids_text", "refresh-rounds-view")

@@ -108,6 +108,13 @@ def test_only_users_with_new_prompts_are_computed_and_the_others_keep_what_was_k
             np.testing.assert_allclose(row["vector"], vectors[part], rtol=0, atol=1e-6)
 
 
+def test_where_nobody_was_failed_all_is_as_it_was(place):
+    _, first = place(0, USERS)
+    summary, second = place(1, [], 0, first)
+    assert [summary[name] for name in COUNTS] == [6, 0, 3, 0] and summary["users_per_second"] == 0
+    assert table(second).equals(table(first))
+
+
 def test_a_job_that_was_stopped_computes_what_is_left(place, monkeypatch):
     _, whole = place(0, USERS)
     expected = table(whole)

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from feature_store.errors import DataError
@@ -44,3 +45,14 @@ def test_a_checkpoint_that_is_not_whole_is_refused_and_one_under_way_is_not_seen
         file.write(b"x")
     with pytest.raises(DataError, match="sha256"):
         checkpoints.restore(learner, 3)
+
+
+def test_a_checkpoint_names_its_adapter_by_what_is_in_it(learner, question, tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        checkpoints.save(learner, 0, step, True)
+    learner.learn(3, question(), np.ones((4, 3, 4)))
+    checkpoints.save(learner, 0, 3, True)
+    one, two, three = (checkpoints.about(step)["adapter_version"] for step in (1, 2, 3))
+    assert one == two and one.startswith("0-") and three.startswith("1-") and one[2:] != three[2:]
+    assert (checkpoints.about(1)["width"], checkpoints.about(1)["knowledge_width"]) == (12, 4)
