@@ -220,9 +220,9 @@ def test_refuses_what_cannot_be_answered(models, client: Client, sqlite_reposito
             TwoStage(rest, features)
 
 
-def test_a_client_needs_no_tensorflow() -> None:
+def test_a_client_needs_no_tensorflow(repository: Path) -> None:
     code = "import sys, serving.two_stage; print('tensorflow' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["False"]
 
 
