@@ -17,6 +17,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+from tqdm import tqdm
 
 from feature_store import folders
 from serving.config import IndexConfig
@@ -84,12 +85,23 @@ def recall_at(k: int, index: ItemIndex, exact: ItemIndex, users: np.ndarray) -> 
     An item that ties with the k-th best counts as one of them.
     """
     k = min(k, len(exact.ids))
-    shares = []
-    for first in range(0, len(users), _BLOCK):
-        part = users[first : first + _BLOCK]
-        best = exact.search(part, k)[1]
-        least = best[:, -1] - 1e-5 * np.abs(best[:, 0])  # both sum in another order
-        shares.append((index.search(part, k)[1] >= least[:, None]).mean(axis=1))
+    return _found(k, index, users, _least(k, exact, users))
+
+
+def _least(k: int, exact: ItemIndex, users: np.ndarray) -> np.ndarray:
+    """(U,): what the k-th best item scores."""
+    parts = []
+    for first in tqdm(range(0, len(users), _BLOCK), desc="exact search", unit="block", delay=2):
+        best = exact.search(users[first : first + _BLOCK], k)[1]
+        parts.append(best[:, -1] - 1e-5 * np.abs(best[:, 0]))  # an index sums in another order
+    return np.concatenate(parts)
+
+
+def _found(k: int, index: ItemIndex, users: np.ndarray, least: np.ndarray) -> float:
+    shares = [
+        (index.search(users[first : first + _BLOCK], k)[1] >= least[first : first + _BLOCK, None]).mean(axis=1)
+        for first in range(0, len(users), _BLOCK)
+    ]
     return float(np.concatenate(shares).mean())
 
 
@@ -117,11 +129,12 @@ def _probes(
     index: faiss.Index, ids: list[str], exact: ItemIndex, users: np.ndarray, lists: int, recall: float
 ) -> int:
     """The fewest lists to search, to within an eighth, that find `recall` of each user's best; all find everything."""
-    searched = ItemIndex(index, ids)
+    searched, k = ItemIndex(index, ids), min(RECALL_AT, len(ids))
+    least = _least(k, exact, users)
 
     def enough(probes: int) -> bool:
         set_effort(index, {"probes": probes})
-        return recall_at(RECALL_AT, searched, exact, users) >= recall
+        return _found(k, searched, users, least) >= recall
 
     high = 1
     while high < lists and not enough(high):

@@ -24,6 +24,7 @@ from serving.predict import SavedModel
 from serving.status import StatusError, invalid_argument
 
 VERSION_MANIFEST = "assets.extra/manifest.json"
+MAX_USERS = 1024  # of one request: a search is not stopped when the client's time is over
 MAX_ANSWERS = 1 << 20  # items of one answer, what is seen included
 _CHECKED = 10  # items whose scores are compared
 
@@ -85,6 +86,8 @@ def retrieve(model: SavedModel, version: int, request: predict_pb2.PredictReques
     if model.index is None:
         raise StatusError(grpc.StatusCode.FAILED_PRECONDITION, f"{name} version {version} has no retrieval index")
     users, k, seen = _inputs(model, request)
+    if len(users) > MAX_USERS:
+        raise invalid_argument(f"a request takes at most {MAX_USERS} users, got {len(users)}")
     hidden = max(map(len, seen), default=0) if seen is not None else 0
     if len(users) * (k + hidden) > MAX_ANSWERS:
         raise invalid_argument(f"{len(users)} users with k {k} and {hidden} items seen are more than {MAX_ANSWERS}")

@@ -154,6 +154,7 @@ def test_nothing_stands_where_nothing_is_left(client: Client) -> None:
         (np.full((1, 4), np.nan), 1, "embedding must be finite"),
         (np.ones((1, 4)), 0, "k must be at least 1, got 0"),
         (np.ones((1, 4)), [1], r"k must be int64 \(\), got int64 \[1\]"),
+        (np.ones((1025, 4)), 1, "a request takes at most 1024 users, got 1025"),
         (np.ones((2, 4)), 1 << 20, "2 users with k 1048576 and 0 items seen are more than 1048576"),
     ],
 )

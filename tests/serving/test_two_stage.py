@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -216,6 +218,12 @@ def test_refuses_what_cannot_be_answered(models, client: Client, sqlite_reposito
             TwoStage(client, features).retrieve_and_rank("u", 3, 4)
         with pytest.raises(ValueError, match="client must ask over gRPC"):
             TwoStage(rest, features)
+
+
+def test_a_client_needs_no_tensorflow(repository: Path) -> None:
+    code = "import sys, serving.two_stage; print('tensorflow' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False"]
 
 
 def available(version: int) -> dict:
