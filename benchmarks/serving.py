@@ -242,45 +242,43 @@ def _client_seconds(
 
 @contextmanager
 def serve(model: Path, *flags: str, batching: bool = False) -> Iterator[dict[str, str]]:
-    """A server process with this one version and more flags; yields its addresses, "grpc" and "rest", and its "pid"."""
+    """`serve_folder` of a folder with this one version."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "1").symlink_to(model.resolve())
-        more = []
+        more = [f"--grpc_max_threads={THREADS}", f"--rest_api_num_threads={THREADS}"]
+        more.append("--file_system_poll_wait_seconds=0")
         if batching:
             parameters = Path(folder) / "batching.config"
             parameters.write_text(BATCHING)
-            more = ["--enable_batching", f"--batching_parameters_file={parameters}"]
-        command = [
-            *(
-                sys.executable,
-                "-m",
-                "serving.server",
-                "--port=0",
-                "--rest_api_port=0",
-                f"--model_name={MODEL}",
-            ),
-            *(f"--model_base_path={folder}", "--file_system_poll_wait_seconds=0"),
-            *(f"--grpc_max_threads={THREADS}", f"--rest_api_num_threads={THREADS}", *more, *flags),
-        ]
-        paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONPATH": paths},
-        )
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line.startswith("ready "):
-                raise RuntimeError(
-                    f"the server did not start (exit code {process.wait()}): {' '.join(command)}"
-                )
-            yield {**dict(field.split("=", 1) for field in line.split()[1:]), "pid": str(process.pid)}
-        finally:
-            process.terminate()
-            process.wait(60)
+            more += ["--enable_batching", f"--batching_parameters_file={parameters}"]
+        with serve_folder(Path(folder), *more, *flags) as server:
+            yield server
+
+
+@contextmanager
+def serve_folder(versions: Path, *flags: str) -> Iterator[dict[str, str]]:
+    """A server process with these versions; yields its addresses, "grpc" and "rest", and its "pid"."""
+    own = ("--port=0", "--rest_api_port=0", f"--model_name={MODEL}", f"--model_base_path={versions}")
+    command = [sys.executable, "-m", "serving.server", *own, *flags]
+    paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.startswith("ready "):
+            raise RuntimeError(
+                f"the server did not start (exit code {process.wait()}): {' '.join(command)}"
+            )
+        yield {**dict(field.split("=", 1) for field in line.split()[1:]), "pid": str(process.pid)}
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 if __name__ == "__main__":

@@ -99,19 +99,13 @@ class ServedLog:
         while not closed:
             self._wake.wait(_WRITE_SECONDS)
             self._wake.clear()
-            closed = self._closed  # read before the queue is emptied: no row is taken after it
-            self._write_queue()
-            try:
-                if self._segment is not None:
-                    self._segment.sync(self._limits.sync_seconds)
-                    if closed or self._segment.seconds >= self._limits.segment_seconds:
-                        self._finish()
-            except (OSError, tf.errors.OpError) as error:
-                self._failed(error)
+            closed = self._closed  # read before the rows are taken: none comes after it
+            self._write_rows(len(self._queue))
+            self._tried(self._settle, closed)
 
-    def _write_queue(self) -> None:
-        written = done = 0
-        while self._queue:
+    def _write_rows(self, count: int) -> None:
+        """The `count` oldest rows of the queue; those that come meanwhile wait until these are flushed."""
+        for number in range(count):
             row_id, size, build = self._queue.popleft()
             try:
                 record = build(row_id)
@@ -119,48 +113,50 @@ class ServedLog:
                 log.exception("row %s could not be made", row_id)
                 self._rows.add(("failed",))
             else:
-                written += self._write(row_id, record)
+                if not self._tried(self._write, row_id, record):
+                    self._rows.add(("failed",))
             with self._lock:
                 self._queued_bytes -= size
-            done += 1
-            if done % _TURN == 0:
+            if number % _TURN == 0:
                 time.sleep(0)
-        if self._segment is not None and written:
-            try:
-                self._segment.flush()
-            except (OSError, tf.errors.OpError) as error:
-                self._failed(error)
 
-    def _write(self, row_id: str, record: bytes) -> int:
-        """1 where the row went to the segment, 0 where it could not; rows are counted as the segment is flushed."""
-        try:
-            if self._segment is None:
-                self._segment = _Segment(self.folder, row_id, self._rows.add)
-            self._segment.write(record)
-            if self._segment.size >= self._limits.segment_bytes:
-                self._finish()
-        except (OSError, tf.errors.OpError) as error:
-            self._rows.add(("failed",))
-            self._failed(error)
-            return 0
+    def _write(self, row_id: str, record: bytes) -> None:
+        if self._segment is not None and self._segment.size >= self._limits.segment_bytes:
+            self._finish()
+        if self._segment is None:
+            self._segment = _Segment(self.folder, row_id, self._rows.add)
+        self._segment.write(record)
+
+    def _settle(self, closed: bool) -> None:
+        """What is to be done once rows are written: flush, and end the segment where it is time."""
+        if self._segment is None:
+            return
+        self._segment.flush()
+        self._segment.sync(self._limits.sync_seconds)
         if self._failing:
             self._failing = False
             log.warning("%s: rows are written again", self.folder)
-        return 1
+        if closed or self._segment.seconds >= self._limits.segment_seconds:
+            self._finish()
+
+    def _tried(self, action: Callable[..., None], *arguments: object) -> bool:
+        """Whether it went well. Where the disk failed, the segment is left, and the next row begins another."""
+        try:
+            action(*arguments)
+        except (OSError, tf.errors.OpError) as error:
+            if not self._failing:
+                self._failing = True
+                log.error("%s: rows are lost until it can be written again: %s", self.folder, error)
+            if self._segment is not None:
+                self._segment.abandon()
+                self._segment = None
+            return False
+        return True
 
     def _finish(self) -> None:
         assert self._segment is not None
         self._segment.finish()
         self._segment = None
-
-    def _failed(self, error: Exception) -> None:
-        """Leaves the segment with what is whole in it; the next row begins another."""
-        if not self._failing:
-            self._failing = True
-            log.error("%s: rows are lost until it can be written again: %s", self.folder, error)
-        if self._segment is not None:
-            self._segment.abandon()
-            self._segment = None
 
 
 class _Segment:
@@ -194,7 +190,9 @@ class _Segment:
         self._unflushed += 1
 
     def flush(self) -> None:
-        """Hands what was written to the operating system."""
+        """Hands what is new to the operating system."""
+        if not self._unflushed:
+            return
         self._writer.flush()
         self._count(("written",), self._unflushed)
         self._unflushed = 0

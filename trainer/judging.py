@@ -78,7 +78,7 @@ class Watched:
         self._tape = tape
 
     def knowledge(
-        self, step: Step, selection: Selection, history: tf.Tensor, stored: Knowledge
+        self, step: Step, selection: Selection, history: tf.Tensor, stored: Knowledge, asked: None = None
     ) -> tuple[Knowledge, tf.Tensor]:
         """See `Source`."""
         self.h, self.gate = stored.h, tf.zeros(tf.shape(stored.h)[:1], stored.h.dtype)

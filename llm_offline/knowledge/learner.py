@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,25 +14,14 @@ from torch import Tensor
 
 from llm_offline.config import LlmConfig
 from llm_offline.knowledge.applied import Applied
-from llm_offline.knowledge.reasoner import Answer, Question, Reasoner
-from llm_offline.knowledge.request import Request, digest_of
+from llm_offline.knowledge.reasoner import Question, Reasoner
+from llm_offline.knowledge.request import Held, Request, digest_of
 
 VERSIONS = 16
 """How many adapter versions are kept, so that a gradient is that of the adapter its forward pass used."""
 
 ANSWERS = 32
 """How many gradients of prompts are remembered for requests that are sent again."""
-
-
-@dataclass
-class _Held:
-    """A forward pass whose backward is to come."""
-
-    digest: bytes
-    version: int
-    tokens: int
-    knowledge: np.ndarray
-    answers: list[Answer]
 
 
 class Learner:
@@ -63,7 +52,7 @@ class Learner:
         self.counts: Counter[str] = Counter()
         self._applied = Applied()
         self._answers: OrderedDict[tuple[int, int], tuple[bytes, np.ndarray]] = OrderedDict()
-        self._held: OrderedDict[tuple[int, int], _Held] = OrderedDict()
+        self._held: OrderedDict[tuple[int, int], Held] = OrderedDict()
         self._sums = [torch.zeros_like(value) for value in values]
         self._steps = 0  # batches whose gradients are in the sums
         self._parts: dict[int, tuple[int, list[Tensor]]] = {}  # by step: parts that arrived, and their sums
@@ -229,7 +218,7 @@ class Learner:
     def _room(self, question: Question) -> np.ndarray:
         return np.empty((*question.mask.shape, self._config.d), str(self._reasoner.wire).removeprefix("torch."))
 
-    def _answer(self, request: Request, question: Question, digest: bytes) -> _Held:
+    def _answer(self, request: Request, question: Question, digest: bytes) -> Held:
         leaves = self._versions[self.version]
         knowledge = self._room(question)
         answers, tokens = [], 0
@@ -240,7 +229,7 @@ class Learner:
                 answers.append(answer)
         if tokens > self._config.held_tokens:
             answers, tokens = [], 0
-        held = _Held(digest, self.version, tokens, knowledge, answers)
+        held = Held(digest, self.version, tokens, knowledge, answers)
         self._held.pop(request.key, None)
         self._held[request.key] = held
         while sum(one.tokens for one in self._held.values()) > self._config.held_tokens or len(self._held) > ANSWERS:

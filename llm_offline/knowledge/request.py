@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from llm_offline.knowledge.reasoner import Answer
+
 
 @dataclass(frozen=True)
 class Request:
@@ -34,3 +36,14 @@ def digest_of(*arrays: np.ndarray) -> bytes:
     for values in arrays:
         digest.update(np.ascontiguousarray(values).data)
     return digest.digest()
+
+
+@dataclass
+class Held:
+    """A forward pass whose backward is to come."""
+
+    digest: bytes
+    version: int
+    tokens: int
+    knowledge: np.ndarray
+    answers: list[Answer]
