@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from antiphon.retraining.config import RetrainConfig
+from feature_store import folders
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,17 @@ class Finding:
     why: str
 
 
-def judge(measured: Mapping[str, Any], reports: Path, config: RetrainConfig) -> list[Finding]:
+def judge(measured: Mapping[str, Any], reports: Iterable[Path], config: RetrainConfig) -> list[Finding]:
     """Every rule's finding; a candidate is served where all passed.
 
     Args:
         measured: what `trainer.replay.measure` returned, of "serving" and "candidate" or, in the first round, of the
             candidate alone, which is then held against nothing.
-        reports: a folder of JSON files {"passed", "why"}, such as of index recall or of skew, each of which is a rule.
+        reports: of others who have a say, such as of skew or of an index's recall. Each is a rule: a JSON file that
+            holds {"passes": bool, "reasons": [str]}, or a whole folder whose manifest has that as its "verdict".
+
+    Raises:
+        DataError: a folder is not whole.
     """
     findings = list(_reports(reports))
     if "serving" not in measured["quality"]:
@@ -71,7 +76,10 @@ def _ratio(rule: str, after: float, before: float, limit: float, told: str) -> F
     return Finding(rule, not limit or after <= limit * before, f"{told}, at most {limit:g} times" if limit else told)
 
 
-def _reports(folder: Path) -> Iterator[Finding]:
-    for path in sorted(folder.glob("*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        yield Finding(path.stem, bool(found["passed"]), str(found["why"]))
+def _reports(paths: Iterable[Path]) -> Iterator[Finding]:
+    for path in paths:
+        if path.is_dir():
+            verdict = folders.read_manifest(path)["verdict"]
+        else:
+            verdict = json.loads(path.read_text(encoding="utf-8"))
+        yield Finding(path.stem, bool(verdict["passes"]), "; ".join(verdict["reasons"]) or "passes")

@@ -64,8 +64,9 @@ def measure(round_: Round) -> dict[str, Any]:
 
 
 def judge(round_: Round) -> dict[str, Any]:
-    """The gate."""
-    findings = gate.judge(round_.result("measure"), round_.folder / "reports", round_.config.retrain)
+    """The gate; the run's report of skew has a say where there is one, and so has what lies in the round's reports."""
+    others = [round_.config.folder / "skew", *sorted((round_.folder / "reports").glob("*"))]
+    findings = gate.judge(round_.result("measure"), [path for path in others if path.exists()], round_.config.retrain)
     return {
         "passed": all(finding.passed for finding in findings),
         "findings": [dataclasses.asdict(finding) for finding in findings],

@@ -4,6 +4,8 @@ import pytest
 
 from antiphon.retraining.config import RetrainConfig
 from antiphon.retraining.gate import judge
+from feature_store.errors import DataError
+from feature_store.folders import write_manifest
 
 
 def measured(after=0.5, difference=0.0, p=1.0, size=100, p50=1.0, segment=(50, 0.5, 0.5)):
@@ -37,25 +39,29 @@ def measured(after=0.5, difference=0.0, p=1.0, size=100, p50=1.0, segment=(50, 0
         (measured(p50=3.1), ["latency"]),
     ],
 )
-def test_each_rule_refuses_what_breaks_it(tmp_path, found, refused):
-    findings = judge(found, tmp_path, RetrainConfig())
+def test_each_rule_refuses_what_breaks_it(found, refused):
+    findings = judge(found, [], RetrainConfig())
     assert [finding.rule for finding in findings] == ["quality", "segment: few events", "size", "latency"]
     assert [finding.rule for finding in findings if not finding.passed] == refused
 
 
-def test_a_limit_of_0_is_none(tmp_path):
+def test_a_limit_of_0_is_none():
     config = RetrainConfig(max_size_ratio=0, max_latency_ratio=0)
-    assert all(finding.passed for finding in judge(measured(size=10**9, p50=99.0), tmp_path, config))
+    assert all(finding.passed for finding in judge(measured(size=10**9, p50=99.0), [], config))
 
 
 def test_a_report_is_a_rule_of_its_own(tmp_path):
-    for name, passed in (("index", True), ("skew", False)):
-        (tmp_path / f"{name}.json").write_text(json.dumps({"passed": passed, "why": f"{name} says so"}))
-    findings = {finding.rule: finding for finding in judge(measured(), tmp_path, RetrainConfig())}
+    (tmp_path / "index.json").write_text(json.dumps({"passes": True, "reasons": []}))
+    (tmp_path / "skew").mkdir()
+    write_manifest(tmp_path / "skew", {"verdict": {"passes": False, "reasons": ["age differs", "city differs"]}})
+    (tmp_path / "half").mkdir()
+    findings = {found.rule: found for found in judge(measured(), sorted(tmp_path.glob("[is]*")), RetrainConfig())}
     assert findings["index"].passed and not findings["skew"].passed
-    assert findings["skew"].why == "skew says so"
+    assert findings["skew"].why == "age differs; city differs"
+    with pytest.raises(DataError, match="was not written to the end"):
+        judge(measured(), [tmp_path / "half"], RetrainConfig())
 
 
-def test_the_first_candidate_has_nothing_to_be_held_against(tmp_path):
-    (finding,) = judge({"quality": {"candidate": {"ndcg@10": 0.1}}}, tmp_path, RetrainConfig())
+def test_the_first_candidate_has_nothing_to_be_held_against():
+    (finding,) = judge({"quality": {"candidate": {"ndcg@10": 0.1}}}, [], RetrainConfig())
     assert finding.passed and "no stable version" in finding.why
