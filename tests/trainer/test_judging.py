@@ -42,7 +42,7 @@ def write_prompts(out, chain):
     told = {}
 
     class Listening(StoredSource):
-        def knowledge(self, step, selection, history, stored):
+        def knowledge(self, step, selection, history, stored, asked=None):
             told["selection"] = selection
             h = tf.zeros((*selection.mask.shape, 4), tf.float64)
             return Knowledge(h, selection.mask), None
