@@ -43,7 +43,8 @@ def test_a_title_too_long_or_with_newlines_is_one_short_line(monkeypatch):
 def run(repository, tmp_path_factory):
     """An exported model that was trained with stored knowledge, which every second user has none of."""
     runs = tmp_path_factory.mktemp("runs")
-    shop = load(repository / "configs" / "tiny.yaml", [f"runs={runs}"])
+    settings = [f"runs={runs}", f"data.path={repository / 'configs' / 'example_tables'}"]
+    shop = load(repository / "configs" / "tiny.yaml", settings)
     coco = CocoConfig(enabled=True, source="told", fusion="mlp")
     model, optimizer = ModelConfig(d=8, blocks=1, max_length=10, dropout=0.1), OptimizerConfig(learning_rate=0.01)
     train = TrainConfig(batch=32, epochs=2, steps_per_schedule=1, model=model, optimizer=optimizer, coco=coco)

@@ -14,11 +14,11 @@ from llm_offline.knowledge import link_server, titles
 heard, asking = Path(sys.argv[1]), []
 
 
-def noted(method):
+def noted(method, name):
     real = getattr(link_server.LinkService, method)
 
     def call(self, *arguments):
-        asking[:] = [method]
+        asking[:] = [name]
         return real(self, *arguments)
 
     setattr(link_server.LinkService, method, call)
@@ -32,7 +32,7 @@ def texts(self, history, real=titles.Titles.texts):
 
 
 if __name__ == "__main__":
-    for method in ("forward", "know", "replay"):
-        noted(method)
+    for method, name in (("forward", "forward"), ("replay", "forward"), ("know", "know")):
+        noted(method, name)
     titles.Titles.texts = texts
     sys.exit(cli.main(sys.argv[2:]))

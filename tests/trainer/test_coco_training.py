@@ -159,12 +159,14 @@ def test_several_workers_teach_each_step_once(side, shop, repository, tmp_path):
 
 
 def test_no_title_of_a_target_or_of_what_came_later_is_told_to_the_language_model(side_process, repository, tmp_path):
-    """Every event has an item of its own, whose title marks it. The targets in time are of train, valid and test."""
-    log = {user: [f"{user}{event}" for event in "rstuvwx"] for user in "abcdef"}
+    """Every event has an item of its own, whose title marks it. A row tells the 4 events before its last target: in
+    training the second, sixth and tenth event, in validation and test the last two."""
+    log = {user: [f"{user}{event}" for event in "mnopqrstuvwx"] for user in "abcdef"}
     run, heard = tmp_path / "runs" / "tiny", tmp_path / "heard.jsonl"
-    small_run.write(run, log, lambda item: item, length=10, windows="all")
+    small_run.write(run, log, lambda item: item, length=4, windows="all")
     program = (str(repository / "tests" / "support" / "listening_llm.py"), str(heard))
-    side = side_process(run=run, program=program, dtype="float32")
+    settings = config(side_process(run=run, program=program, dtype="float32"), epochs=1)
+    settings = replace(settings, model=replace(settings.model, max_length=4))
 
     def told():
         """The texts of each method, since the last call."""
@@ -173,12 +175,12 @@ def test_no_title_of_a_target_or_of_what_came_later_is_told_to_the_language_mode
         return {of: {tuple(text) for method, texts in lines if method == of for text in texts} for of, _ in lines}
 
     def before(*targets):
-        return {tuple(items[:target]) for items in log.values() for target in targets}
+        return {tuple(items[max(0, target - 4) : target]) for items in log.values() for target in targets}
 
-    train.run(run / "examples", None, tmp_path / "model", config(side, epochs=1))
-    assert told() == {"forward": before(1, 2, 3, 4), "know": before(5)}
+    train.run(run / "examples", None, tmp_path / "model", settings)
+    assert told() == {"forward": before(1, 5, 9), "know": before(10)}
     evaluate.run(run / "examples", tmp_path / "model", tmp_path / "evaluation", EvaluateConfig(bootstrap=10))
-    assert told() == {"know": before(5, 6)}
+    assert told() == {"know": before(10, 11)}
 
 
 def test_a_stage_runs_a_side_process_of_its_own_and_starts_it_again_when_it_dies(
