@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -87,7 +88,8 @@ def snapshot(folder: Path) -> dict[str, Any]:
     """What retraining left: all but times, and what is measured in seconds or bytes."""
     places = folder / "runs" / "shop" / "retrain"
     found: dict[str, Any] = {"state": json.loads((places / "state.json").read_text())}
-    found["models.config"] = (places / "served" / "models.config").read_text().replace(str(folder.resolve()), "")
+    text = (places / "served" / "models.config").read_text()
+    found["models.config"] = re.sub(r'"/.*/runs/', '"runs/', text)  # a copy still names the folder it is a copy of
     for version in sorted((places / "served" / "ids").iterdir()):
         files = sorted(str(file.relative_to(version)) for file in version.rglob("*") if file.is_file())
         found[f"version {version.name}"] = files
