@@ -52,8 +52,8 @@ def untrained(
     examples: Path, model: Path, start: Path, prompts: str, llm: LinkConfig, users: int, split: str = "test",
     batch: int = 512,
 ) -> Spaces:  # fmt: skip
-    """As `trained`, before anything was learnt: of ``start``, a variant without CoCo, with the language model as it came
-    and weights around ``start`` that have not been trained.
+    """As `trained`, before anything was learnt: of ``start``, a variant without CoCo, with the language model as it
+    came and weights around ``start`` that have not been trained.
 
     Args:
       prompts: folder or file that ``model`` took its first codes from; "" where it drew them.
