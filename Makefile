@@ -18,7 +18,7 @@ demo: $(STAMP)
 install: $(STAMP)
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python tests/in_parts.py
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

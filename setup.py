@@ -55,7 +55,6 @@ setup(
             "import-linter",
             "jsonschema",
             "pytest",
-            "pytest-xdist",
             "requests",
             "ruff",
             "scikit-learn",  # t-SNE, for the pictures of `antiphon reproduce coco`

@@ -111,7 +111,7 @@ class Given:
     def __init__(self, known):
         self._known = known
 
-    def knowledge(self, step, selection, history, asked=None):
+    def knowledge(self, step, selection, history, stored=None, asked=None):
         return self._known, None
 
 
