@@ -1,6 +1,6 @@
 """Runs the tests in parts, two at a time, each part by a pytest of its own: `python tests/in_parts.py`.
 
-TensorFlow keeps the graphs that a test has traced for as long as the process lives. One process for all tests would take
+TensorFlow keeps the graphs that a test has traced for as long as the process lives: one process for all tests would take
 more memory than a small machine has.
 """
 
