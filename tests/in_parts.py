@@ -1,7 +1,7 @@
 """Runs the tests in parts, two at a time, each part by a pytest of its own: `python tests/in_parts.py`.
 
-TensorFlow keeps the graphs that a test has traced for as long as the process lives: one process for all tests would take
-more memory than a small machine has.
+TensorFlow keeps the graphs that a test has traced for as long as the process lives: one process for all tests would
+take more memory than a small machine has.
 """
 
 from __future__ import annotations
