@@ -57,7 +57,10 @@ def test_a_segment_ends_at_its_age(tmp_path: Path, wait_until) -> None:
     log = ServedLog(tmp_path, Limits(1 << 20, 1 << 20, 0.1, 0), Metrics())
     log.offer(0, row)
     wait_until(lambda: [path.suffix for path in served_log.segments(tmp_path)] == [".tfrecord"])
+    log.offer(0, row)
     log.close()
+    found = [[one.row_id[-2:] for one in served_log.read_segment(path)] for path in served_log.segments(tmp_path)]
+    assert found == [["00"], ["01"]]
 
 
 def test_a_full_queue_drops_rows_without_waiting_and_their_numbers_are_missing(tmp_path: Path) -> None:
