@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +106,19 @@ def side_process(shop: Path, repository: Path, tiny_llm: Path, tmp_path_factory:
     yield start
     for process in running:
         process.end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def side(side_process: Callable[..., SideProcess]) -> SideProcess:
+    """One in float64 that gives the same answer every time; a file that needs another has its own."""
+    return side_process(dropout=0.0, checkpoint_updates=10**6)
+
+
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    """Keras makes weights in float64."""
+    import tf_keras
+
+    tf_keras.backend.set_floatx("float64")
+    yield
+    tf_keras.backend.set_floatx("float32")

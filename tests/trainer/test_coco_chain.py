@@ -6,23 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
-import tf_keras
 from coco_chain import COCO, Chain, ReaderSource, adapter
 
 from trainer import collaboration
 from trainer.models.coco import Knowledge
 
-
-@pytest.fixture(scope="module")
-def side(side_process):
-    return side_process(dropout=0.0, checkpoint_updates=10**6)
-
-
-@pytest.fixture(autouse=True)
-def doubles():
-    tf_keras.backend.set_floatx("float64")
-    yield
-    tf_keras.backend.set_floatx("float32")
+pytestmark = pytest.mark.usefixtures("doubles")
 
 
 def test_the_gradients_of_all_weights_agree_with_finite_differences(side):

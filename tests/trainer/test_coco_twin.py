@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
-import tf_keras
 import torch
 from coco_chain import COCO, HISTORY, MODEL, TARGETS, Chain, adapter
 from torch.func import functional_call
@@ -15,17 +14,7 @@ from llm_offline.knowledge.reasoner import Reasoner, _padded
 from llm_offline.knowledge.titles import Titles, read_titles
 from llm_offline.language_model import load
 
-
-@pytest.fixture(scope="module")
-def side(side_process):
-    return side_process(dropout=0.0, checkpoint_updates=10**6)
-
-
-@pytest.fixture(autouse=True)
-def doubles():
-    tf_keras.backend.set_floatx("float64")
-    yield
-    tf_keras.backend.set_floatx("float32")
+pytestmark = pytest.mark.usefixtures("doubles")
 
 
 class Twin:

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-import tf_keras
 from coco_chain import COCO, HISTORY, TARGETS, Chain, Reads, adapter
 
 from beam_jobs import refresh
@@ -24,17 +23,7 @@ from trainer.models.coco import Knowledge
 
 USERS, HELPED = [f"u{n}" for n in range(4)], np.array([True, False, True, False])
 
-
-@pytest.fixture(scope="module")
-def side(side_process):
-    return side_process(dropout=0.0, checkpoint_updates=10**6)
-
-
-@pytest.fixture(autouse=True)
-def doubles():
-    tf_keras.backend.set_floatx("float64")
-    yield
-    tf_keras.backend.set_floatx("float32")
+pytestmark = pytest.mark.usefixtures("doubles")
 
 
 def write_prompts(out, chain):
