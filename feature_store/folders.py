@@ -116,3 +116,12 @@ def _check_file(folder: Path, entry: Mapping[str, Any], hashes: bool) -> None:
         raise DataError(f"{MANIFEST} says {entry['bytes']} bytes", file=path, value=path.stat().st_size)
     if hashes and (found := sha256(path)) != entry["sha256"]:
         raise DataError(f"{MANIFEST} says sha256 {entry['sha256']}", file=path, value=found)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flushes the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -22,6 +22,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from feature_store.errors import DataError
+from feature_store.folders import sync_folder
 from feature_store.prediction_log import LOGS, PredictionLog, PredictRequest, PredictResponse, tensor_array
 from feature_store.request_context import RequestContext
 from feature_store.tfrecord import read_whole_records
@@ -197,15 +198,6 @@ def publish(path: Path) -> Path:
     path.rename(finished)
     sync_folder(path.parent)
     return finished
-
-
-def sync_folder(folder: Path) -> None:
-    """Flushes the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def recover(folder: Path) -> list[Path]:

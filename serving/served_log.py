@@ -20,6 +20,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from feature_store import served_log
+from feature_store.folders import sync_folder
 from serving.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class ServedLog:
         folder.mkdir(parents=True, exist_ok=True)
         for path in served_log.recover(folder):
             log.info("%s: finished, its writer is gone", path)
-        served_log.sync_folder(folder)
+        sync_folder(folder)
         self.folder = folder
         self._limits = limits
         self._rows = metrics.served_log_rows

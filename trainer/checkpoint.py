@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from feature_store.folders import sync_folder
 from trainer.layers.flat import FlatWeights
 from trainer.layers.tables import EmbeddingTable
 
@@ -72,11 +73,11 @@ def write(folder: Path, found: Iterable[Array], state: dict[str, Any]) -> Path:
         for array in found:
             _write_array(scratch / f"{array.name}.npy", array)
         _write_file(scratch / "state.json", [json.dumps(state).encode()])
-        _flush(scratch)
+        sync_folder(scratch)
         if final.exists():
             final.rename(replaced)
         scratch.rename(final)
-        _flush(folder)
+        sync_folder(folder)
     except OSError:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
@@ -210,12 +211,3 @@ def _write_file(path: Path, parts: Iterable[bytes | memoryview], begin: Callable
             file.write(part)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _flush(folder: Path) -> None:
-    """The names in a folder, to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
