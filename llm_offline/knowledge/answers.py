@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from llm_offline.generator import Prompt
+from llm_offline.chat import Prompt
 
 Ask = Callable[[Sequence[Prompt]], list[str]]
 """Prompts to answers; `Generator.answer`."""

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from llm_offline.chat import Prompt
 from llm_offline.config import SourceConfig
 from llm_offline.embedder import Embedder
-from llm_offline.generator import Generator, Prompt, generation_id
+from llm_offline.generator import Generator, generation_id
 from llm_offline.identity import embedding_id
 from llm_offline.knowledge.answers import Answer, Ask, judged, written
 from llm_offline.knowledge.texts import read_named

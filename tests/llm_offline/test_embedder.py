@@ -61,7 +61,7 @@ def test_texts_are_cut_at_max_tokens(minilm):
 def test_of_a_long_text_the_end_is_kept_where_it_is_asked_for():
     embedder = Embedder(EncoderConfig(layers=1, max_tokens=5, keep="end"))
     [ids] = embedder.tokenize(["shampoo " * 9 + "soap"])
-    assert embedder._tokenizer.decode(ids) == "[CLS] shampoo soap [SEP]"
+    assert embedder.tokenizer.decode(ids) == "[CLS] shampoo soap [SEP]"
     assert embedder.model_id.endswith("max_tokens=5/keep=end/normalized")
 
 

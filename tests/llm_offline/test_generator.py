@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from llm_offline import generator
+from llm_offline.chat import Prompt
 from llm_offline.config import GenerateConfig
-from llm_offline.generator import Generator, Prompt, generation_id
+from llm_offline.generator import Generator, generation_id
 
 HEAD = "what would this person choose next of the following things: "
 TEXTS = [HEAD + ending for ending in ("soap", "a comb and a brush", "shea butter", "soap", "x")]
@@ -76,7 +77,8 @@ def test_a_careful_prompt_repeats_less(tiny):
     model = tiny(max_new_tokens=20)
     counts = []
     for careful in (False, True):
-        written = model._write([model._tokenize(Prompt(TEXTS[0]))], (), careful)[0].tolist()
+        prompt = Prompt(TEXTS[0], careful=careful)
+        written = model._write([model._tokenize(prompt)], [prompt])[0].tolist()
         counts.append(len(np.unique(written)))
     assert counts[1] > counts[0]
 
@@ -111,3 +113,22 @@ def test_the_id_names_what_an_answer_depends_on(smollm2):
     assert smollm2.model_id == generation_id(same)
     others = [GenerateConfig(layers=2), GenerateConfig(max_new_tokens=3), GenerateConfig(dtype="bfloat16")]
     assert len({smollm2.model_id, *map(generation_id, others)}) == 4
+
+
+def test_a_draw_depends_on_its_number_and_its_prompt_alone(tiny):
+    model = tiny()
+    drawn = prompts(["soap", "a comb"], temperature=1.0) + prompts(["soap", "a comb"], temperature=1.0, draw=1)
+    together = model.answer(drawn)
+    assert together == [model.answer([prompt])[0] for prompt in drawn]
+    assert len(set(together)) == 4
+
+
+def test_tokens_are_drawn_from_the_softmax_of_the_logits_over_the_temperature(tiny):
+    model = tiny(max_new_tokens=1)
+    ids = model._tokenize(Prompt("soap"))
+    with torch.inference_mode():
+        share = torch.softmax(model._model(input_ids=torch.tensor([ids])).logits[0, -1] / 2, 0).numpy()
+    drawn = [Prompt("soap", temperature=2.0, draw=n) for n in range(2000)]
+    found = np.bincount(model._write([ids] * 2000, drawn)[:, 0], minlength=len(share)) / 2000
+    assert np.abs(found - share).max() < 4 * np.sqrt(0.25 / 2000)
+    assert share.max() < 0.9  # or the test would tell nothing

@@ -1,6 +1,6 @@
 import pytest
 
-from llm_offline.generator import Prompt
+from llm_offline.chat import Prompt
 from llm_offline.knowledge.answers import Answer, clean, judged, verdict, well_formed, written
 
 GOOD = "They like old films about the sea."
