@@ -190,7 +190,11 @@ def _inputs(config: Config, stage: Stage) -> dict[str, list[str]]:
 
 
 def _examples_settings(config: Config) -> dict[str, Any]:
-    return _without(_plain(config.examples), after=0, min_count=0, evict_days=0.0)
+    settings = _without(_plain(config.examples), after=0, min_count=0, evict_days=0.0, served_log="")
+    if log := config.examples.served_log:
+        files = sorted(Path(log).glob("*.tfrecord*"))
+        settings["served_log"] = [log, [[file.name, file.stat().st_size] for file in files]]
+    return settings
 
 
 def _without(settings: dict[str, Any], **younger: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from antiphon import records
 from antiphon.config import ITEM_TEXT, UNIVERSAL, Config
 from feature_store import folders
+from serving.config import IndexConfig
 from trainer.config import TrainConfig
 
 Work = Callable[[Config], dict[str, Any]]
@@ -157,20 +158,28 @@ def comparison_file(config: Config, variant: str) -> Path:
 
 def export(config: Config) -> dict[str, Any]:
     """The variant with the best NDCG@10 on validation; the test split never selects."""
-    from serving import index_build
     from trainer import export
-
-    def index(folder: Path, scoring: export.Scoring) -> dict[str, Any]:
-        return index_build.write(folder, scoring.ids, scoring.items, scoring.users, config.index)
 
     scores = {variant: _validation_score(config, variant) for variant in config.variants}
     variant = max(scores, key=scores.__getitem__)
     model, out = config.folder / "models" / variant, config.folder / "export" / variant
-    indexer = index if config.index.kind != "none" else None
-    summary = export.run(config.folder / "examples", model, out, config.export, indexer)
+    summary = export.run(config.folder / "examples", model, out, config.export, indexer(config.index))
     chosen = {"variant": variant, "valid_ndcg@10": scores, **summary}
     records.write_text(config.folder / "export" / "chosen.json", records.to_json(chosen))
     return chosen
+
+
+def indexer(index: IndexConfig) -> Callable[[Path, Any], dict[str, Any]] | None:
+    """What `trainer.export` is to write a version's retrieval index with; None where it is to have none."""
+    if index.kind == "none":
+        return None
+
+    def write(folder: Path, scoring: Any) -> dict[str, Any]:
+        from serving import index_build
+
+        return index_build.write(folder, scoring.ids, scoring.items, scoring.users, index)
+
+    return write
 
 
 def chosen(config: Config) -> dict[str, Any]:

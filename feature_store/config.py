@@ -69,6 +69,7 @@ class ExampleConfig:
     after: int = 0  # global_time: the quantiles are of the events later than this, in microseconds; earlier ones train
     min_count: int = 0  # an item is admitted to the vocabulary with so many events in training; 0 admits every item
     evict_days: float = 0.0  # one without an event for so long before training ends is evicted; 0 evicts none
+    served_log: str = ""  # folder of a served log: features as served where it has them, of the as-of join for the rest
 
     def __post_init__(self) -> None:
         one_of("split", self.split, ("leave_one_out", "global_time"))

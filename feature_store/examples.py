@@ -1,10 +1,11 @@
-"""Examples: a split's label rows, their features as of just before, in TFRecord shards."""
+"""Examples: a split's label rows, their features as they were served or as of just before, in TFRecord shards."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from feature_store.config import ExampleConfig, FeatureConfig
 from feature_store.database import connect
 from feature_store.errors import DataError
 from feature_store.schema import Field, Schema, fields_from_json
+from feature_store.served_features import ServedFeatures
 from feature_store.splits import SPLITS, activity, label_rows
 from feature_store.table_folder import read_manifest as read_tables
 from feature_store.table_folder import read_table
@@ -36,7 +38,7 @@ def write(
 
     Raises:
         DataError: tables or features are not whole, the features are of other tables or of another history
-            length, or the split leaves no training row.
+            length, the split leaves no training row, or the served log is not there or damaged.
     """
     table_manifest = read_tables(tables)
     feature_manifest, schema = read_features(features, hashes=True)
@@ -60,16 +62,20 @@ def write(
         )
     admitted, left_out = _admitted(tables, examples)
     with folders.new_folder(Path(out)) as folder:
+        collected = folder / ".served.parquet"
+        served = ServedFeatures.collect(Path(examples.served_log), schema, collected) if examples.served_log else None
         splits = {}
         with tqdm(total=len(labels), desc="examples", unit="row", delay=2) as bar:
             for split in SPLITS:
                 rows = labels.filter(pc.equal(labels["split"], split))
                 shards = examples.shards if split == "train" else 1
-                splits[split] = {
-                    "examples": counts[split],
-                    "targets": int(pc.sum(rows["targets"]).as_py() or 0),
-                    "shards": list(_write_split(folder, split, rows, shards, tables, features, schema, bar)),
-                }
+                told: Counter[str] = Counter()
+                join = _Join(split, tables, features, schema, served, told)
+                written = list(_write_split(folder, split, rows, shards, join, bar))
+                splits[split] = {"examples": counts[split], "targets": told.pop("targets"), "shards": written}
+                if served:
+                    splits[split]["log"] = {name: told[name] for name in ("served", "empty", "not past")}
+        collected.unlink(missing_ok=True)
         manifest = {
             "kind": "examples",
             "splits": splits,
@@ -80,10 +86,12 @@ def write(
             "boundaries": boundaries,
             "vocabulary": {"item": {**_write_vocabulary(folder, admitted), "left_out": left_out}},
             "items": _write_items(folder, tables, admitted),
-            "features": [asdict(field) for field in schema.example("train")],
-            "held_out_features": [asdict(field) for field in schema.example("test")],
+            "features": [asdict(field) for field in schema.example("train", bool(served))],
+            "held_out_features": [asdict(field) for field in schema.example("test", bool(served))],
             "events": table_manifest["tables"]["events"]["sha256"],
         }
+        if served:
+            manifest["served_log"] = {"folder": examples.served_log, "rows": served.rows}
         folders.write_manifest(folder, manifest)
     return manifest
 
@@ -120,15 +128,49 @@ def read_rows(examples: Path, split: str, columns: Sequence[str], shard: int | N
     return decode_examples(records, fields)
 
 
+@dataclass(frozen=True)
+class _Join:
+    """What gives a split's label rows their features.
+
+    Attributes:
+        served: the rows of the served log; None where there is none.
+        told: counts "targets", and what `ServedFeatures.put` counts.
+    """
+
+    split: str
+    tables: Path
+    features: Path
+    schema: Schema
+    served: ServedFeatures | None
+    told: Counter[str]
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        return self.schema.example(self.split, self.served is not None)
+
+    def __call__(self, labels: pa.Table) -> pa.Table:
+        """The label rows in their order, with every feature of their examples."""
+        rows = labels.append_column("row", pa.array(np.arange(len(labels))))
+        for name in ("user_history", "user_profile"):
+            view = self.schema.view(name)
+            if not view.features:
+                continue
+            batches = list(asof_join(rows, self.features / f"{name}.parquet", view))
+            rows = pa.Table.from_batches(batches) if batches else _no_rows(rows, view.features)
+        if self.split != "train":
+            rows = _with_seen(rows, self.tables)
+        rows = rows.sort_by("row").combine_chunks()
+        if self.served is not None:
+            rows, counts = self.served.put(rows, self.tables / "events.parquet")
+            self.told.update(counts)
+        targets = pc.sum(pc.list_value_length(rows["history"])) if self.split == "train" else pa.scalar(len(rows))
+        self.told["targets"] += targets.as_py() or 0
+        label_time = rows["label_time"].cast(pa.int64())
+        return rows.set_column(rows.schema.get_field_index("label_time"), "label_time", label_time)
+
+
 def _write_split(
-    folder: Path,
-    split: str,
-    labels: pa.Table,
-    shards: int,
-    tables: Path,
-    features: Path,
-    schema: Schema,
-    bar: tqdm,
+    folder: Path, split: str, labels: pa.Table, shards: int, join: _Join, bar: tqdm
 ) -> Iterator[dict[str, Any]]:
     """Cuts the label rows, which come in hash order, into even shards; none is empty unless the split is."""
     shards = max(1, min(shards, len(labels)))
@@ -138,29 +180,13 @@ def _write_split(
     for first in range(0, shards, per_pass):
         last = min(first + per_pass, shards)
         part = labels.slice(ends[first], ends[last] - ends[first])
-        records = encode_examples(_joined(part, split, tables, features, schema), schema.example(split))
+        records = encode_examples(join(part), join.fields)
         for shard in range(first, last):
             path = folder / split / f"{shard:05d}-of-{shards:05d}.tfrecord"
             mine = records[ends[shard] - ends[first] : ends[shard + 1] - ends[first]]
             write_records(path, mine)
             bar.update(len(mine))
             yield {"examples": len(mine), **folders.describe(path, folder)}
-
-
-def _joined(labels: pa.Table, split: str, tables: Path, features: Path, schema: Schema) -> pa.Table:
-    """The label rows in their order, with every feature of their examples."""
-    rows = labels.append_column("row", pa.array(np.arange(len(labels))))
-    for name in ("user_history", "user_profile"):
-        view = schema.view(name)
-        if not view.features:
-            continue
-        batches = list(asof_join(rows, features / f"{name}.parquet", view))
-        rows = pa.Table.from_batches(batches) if batches else _no_rows(rows, view.features)
-    if split != "train":
-        rows = _with_seen(rows, tables)
-    rows = rows.sort_by("row").combine_chunks()
-    label_time = rows["label_time"].cast(pa.int64())
-    return rows.set_column(rows.schema.get_field_index("label_time"), "label_time", label_time)
 
 
 def _no_rows(rows: pa.Table, fields: tuple[Field, ...]) -> pa.Table:

@@ -184,8 +184,12 @@ class Schema:
     def _history(self) -> Field:
         return Field("history", shape=(None,), vocabulary="item", max_length=self.history_length)
 
-    def example(self, split: str = "train") -> tuple[Field, ...]:
-        """The features of one ``tf.train.Example`` of a split (train, valid or test)."""
+    def example(self, split: str = "train", served: bool = False) -> tuple[Field, ...]:
+        """The features of one ``tf.train.Example`` of a split (train, valid or test).
+
+        Args:
+            served: made with a served log: ``row_id`` is the log's row, "" where the features are of the as-of join.
+        """
         return (
             Field("user_id", required=True),
             self._history,
@@ -194,6 +198,7 @@ class Schema:
             Field("event_count", "int64"),
             *self.user_attributes,
             *(() if split == "train" else (Field("seen", shape=(None,), vocabulary="item"),)),
+            *((Field(ROW_ID),) if served else ()),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -215,7 +220,9 @@ class Schema:
 
 
 TABLES = ("users", "items", "events")
+ROW_ID = "row_id"
 _RESERVED = {
+    ROW_ID,
     EVENT_TIME,
     CREATED_TIME,
     "history",

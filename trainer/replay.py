@@ -8,8 +8,6 @@ models, compare by what users would see: an item that a version does not know is
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +20,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from feature_store import examples as example_files
-from trainer import export, metrics, statistics
-from trainer.config import ExportConfig
+from trainer import metrics, statistics
 
 CUTOFFS = (5, 10)
 TIMED = 64
@@ -33,14 +30,16 @@ MISS = 1 << 32
 """A place behind every cut-off."""
 
 
-def answers(version: Path, histories: list[list[str]]) -> np.ndarray:
-    """The items (U, K) bytes, best first, that a version's ``serving_default`` answers to each history."""
+def answers(version: Path, histories: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
+    """What a version's ``serving_default`` answers to each history: items (U, K) bytes, best first, and their scores
+    (U, K)."""
     ask = tf.saved_model.load(str(version)).signatures["serving_default"]
-    parts = [
-        ask(history=_padded(histories[first : first + BATCH]))["items"].numpy()
-        for first in tqdm(range(0, len(histories), BATCH), desc=f"version {version.name}", leave=False)
-    ]
-    return np.concatenate(parts)
+    items, scores = [], []
+    for first in tqdm(range(0, len(histories), BATCH), desc=f"version {version.name}", leave=False):
+        answer = ask(history=_padded(histories[first : first + BATCH]))
+        items.append(answer["items"].numpy())
+        scores.append(answer["scores"].numpy())
+    return np.concatenate(items), np.concatenate(scores)
 
 
 def places(items: np.ndarray, targets: list[str]) -> np.ndarray:
@@ -52,6 +51,24 @@ def places(items: np.ndarray, targets: list[str]) -> np.ndarray:
 def per_user(found: np.ndarray) -> dict[str, np.ndarray]:
     """Metrics by name, one value a user (U,)."""
     return metrics.per_user(found, np.zeros_like(found), CUTOFFS)
+
+
+def calibration(scores: np.ndarray, found: np.ndarray) -> dict[str, float]:
+    """How far a version's scores are from the chances that its items have, where the target is in its answer.
+
+    Of a model of log-probabilities, softmax of an answer's scores (U, K) is the chance of each place to hold the
+    target, given that one does. Over such users the chances and the targets, at ``found`` (U,), are summed by places
+    (the first; two more; four more; …); ``error`` is the share of all chance that lies at the wrong ones, from 0 to 1.
+    """
+    there = found < scores.shape[1]
+    hits = int(there.sum())
+    if not hits:
+        return {"hits": 0, "error": 0.0}
+    raised = np.exp(scores[there].astype(np.float64) - scores[there].max(axis=1, keepdims=True))
+    chances = (raised / raised.sum(axis=1, keepdims=True)).mean(axis=0)  # (K,)
+    shares = np.bincount(found[there], minlength=scores.shape[1]) / hits  # (K,)
+    begins = [2**power - 1 for power in range(scores.shape[1].bit_length())]
+    return {"hits": hits, "error": float(np.abs(np.add.reduceat(chances - shares, begins)).sum() / 2)}
 
 
 def segments(counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -84,13 +101,13 @@ def measure(versions: Mapping[str, Path], examples: Path, out: Path, bootstrap: 
     """Asks every version what the test split's users would; writes ``answers.parquet`` into ``out``.
 
     Returns:
-      ``users``; ``quality`` and ``size`` and ``latency`` by version; where there are two, ``paired``: the second less
-      the first by metric; ``segments``: by segment its users and the versions' quality.
+      ``users``; ``quality``, ``calibration``, ``size`` and ``latency`` by version; where there are two, ``paired``: the
+      second less the first by metric; ``segments``: by segment its users and the versions' quality.
     """
     rows = example_files.read_rows(examples, "test", ["user_id", "history", "target", "event_count"])
     histories, targets = rows["history"].to_pylist(), rows["target"].to_pylist()
     given = {name: answers(path, histories) for name, path in versions.items()}
-    found = {name: places(items, targets) for name, items in given.items()}
+    found = {name: places(items, targets) for name, (items, _) in given.items()}
     values = {name: per_user(place) for name, place in found.items()}
     out.mkdir(parents=True, exist_ok=True)
     columns = {f"{name}_place": place for name, place in found.items()}
@@ -107,6 +124,7 @@ def measure(versions: Mapping[str, Path], examples: Path, out: Path, bootstrap: 
     result: dict[str, Any] = {
         "users": len(targets),
         "quality": means,
+        "calibration": {name: calibration(scores, found[name]) for name, (_, scores) in given.items()},
         "segments": split,
         "size": {name: size(path) for name, path in versions.items()},
         "latency": latency(versions, histories),
@@ -121,7 +139,7 @@ def measure(versions: Mapping[str, Path], examples: Path, out: Path, bootstrap: 
 def same(one: Path, other: Path, examples: Path) -> dict[str, int]:
     """How many of the hold-out's requests two versions answer alike."""
     histories = example_files.read_rows(examples, "test", ["history"])["history"].to_pylist()
-    alike = (answers(one, histories) == answers(other, histories)).all(axis=1)
+    alike = (answers(one, histories)[0] == answers(other, histories)[0]).all(axis=1)
     return {"requests": len(histories), "alike": int(alike.sum())}
 
 
@@ -129,24 +147,3 @@ def _padded(histories: list[list[str]]) -> tf.Tensor:
     """As the client sends them: one "" in front, and "" behind the shorter ones."""
     longest = max(map(len, histories))
     return tf.constant([["", *history, *[""] * (longest - len(history))] for history in histories], tf.string)
-
-
-def main(what: Mapping[str, Any]) -> None:
-    """Exports a candidate and measures it, or compares two versions' answers; the result goes to ``what["result"]``."""
-    examples, result = Path(what["examples"]), Path(what["result"])
-    if "same" in what:
-        found: dict[str, Any] = same(*map(Path, what["same"]), examples)
-    else:
-        candidate = Path(what["versions"]["candidate"])
-        if not candidate.is_dir():
-            settings = ExportConfig(**what["export"])
-            export.run(examples, Path(what["model"]), candidate.parent, settings, int(candidate.name))
-        versions = {name: Path(path) for name, path in what["versions"].items()}
-        found = measure(versions, examples, result.parent, what["bootstrap"])
-    scratch = result.with_suffix(".writing")
-    scratch.write_text(json.dumps(found, indent=1))
-    scratch.replace(result)
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))

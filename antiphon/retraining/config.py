@@ -21,7 +21,9 @@ class RetrainConfig:
     alpha: float = 0.05  # a candidate that is worse at this level of the paired test is refused
     max_loss: float = 0.1  # so is one that loses more than this share of the metric, whatever the test says
     max_segment_loss: float = 0.3  # or of it in one segment of users
-    min_segment: int = 30  # a segment with fewer users has no say
+    min_segment: int = 30  # a segment with fewer users has no say, nor has calibration over fewer
+    max_calibration_loss: float = 0.1  # further than the stable version from the chances that items have, of 1
+    min_recall: float = 0.98  # of the candidate's retrieval index at 50, against exact search
     max_size_ratio: float = 2.0  # the candidate's bytes over the stable version's; 0 is no limit
     max_latency_ratio: float = 3.0  # of the median time of a request, in process; 0 is no limit
     bootstrap: int = 1000  # resamples of the paired test
@@ -32,8 +34,10 @@ class RetrainConfig:
     def __post_init__(self) -> None:
         one_of("start", self.start, ("warm", "scratch"))
         one_of("metric", self.metric, ("ndcg@5", "ndcg@10", "recall@5", "recall@10"))
-        for name in ("epochs", "max_loss", "max_segment_loss", "max_size_ratio", "max_latency_ratio"):
+        limits = ("max_loss", "max_segment_loss", "max_calibration_loss", "max_size_ratio", "max_latency_ratio")
+        for name in ("epochs", *limits):
             at_least(name, getattr(self, name), 0)
+        require(0 <= self.min_recall <= 1, "min_recall", "must be from 0 to 1", self.min_recall)
         for name in ("min_events", "min_segment", "bootstrap", "keep"):
             at_least(name, getattr(self, name), 1)
         above("valid_quantile", self.valid_quantile, 0)

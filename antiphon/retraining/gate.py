@@ -25,18 +25,19 @@ def judge(measured: Mapping[str, Any], reports: Iterable[Path], config: RetrainC
     """Every rule's finding; a candidate is served where all passed.
 
     Args:
-        measured: what `trainer.replay.measure` returned, of "serving" and "candidate" or, in the first round, of the
-            candidate alone, which is then held against nothing.
-        reports: of others who have a say, such as of skew or of an index's recall. Each is a rule: a JSON file that
-            holds {"passes": bool, "reasons": [str]}, or a whole folder whose manifest has that as its "verdict".
+        measured: what the step `measure` found, of "serving" and "candidate" or, in the first round, of the candidate
+            alone, of which then only the index is judged.
+        reports: of others who have a say, such as of skew. Each is a rule: a JSON file that holds {"passes": bool,
+            "reasons": [str]}, or a whole folder whose manifest has that as its "verdict".
 
     Raises:
         DataError: a folder is not whole.
     """
-    findings = list(_reports(reports))
+    findings = [_index(measured["index"], config), *_reports(reports)]
     if "serving" not in measured["quality"]:
         return [Finding("quality", True, "there is no stable version to compare with"), *findings]
-    return [_quality(measured, config), *_segments(measured, config), *_costs(measured, config), *findings]
+    beside = [*_segments(measured, config), _calibration(measured, config), *_costs(measured, config)]
+    return [_quality(measured, config), *beside, *findings]
 
 
 def _quality(measured: Mapping[str, Any], config: RetrainConfig) -> Finding:
@@ -63,6 +64,26 @@ def _segments(measured: Mapping[str, Any], config: RetrainConfig) -> Iterator[Fi
         before, after = (segment["quality"][side][config.metric] for side in ("serving", "candidate"))
         why = f"{config.metric} {after:.4f} against {before:.4f} of {segment['users']} users"
         yield Finding(f"segment: {name}", after >= (1 - config.max_segment_loss) * before, why)
+
+
+def _calibration(measured: Mapping[str, Any], config: RetrainConfig) -> Finding:
+    before, after = (measured["calibration"][side] for side in ("serving", "candidate"))
+    fewest = min(before["hits"], after["hits"])
+    if fewest < config.min_segment:
+        return Finding("calibration", True, f"{fewest} users, fewer than {config.min_segment}: not judged")
+    limit = before["error"] + config.max_calibration_loss
+    told = f"{after['error']:.3f} of the chance is misplaced against {before['error']:.3f}, at most {limit:.3f}"
+    return Finding("calibration", after["error"] <= limit, told)
+
+
+def _index(found: Mapping[str, Any], config: RetrainConfig) -> Finding:
+    """The candidate's retrieval index finds what exact search does; a stable version's is not dropped."""
+    index = found["candidate"]
+    if index is None:
+        return Finding("index", found.get("serving") is None, "the version has none")
+    (name,) = (key for key in index if key.startswith("recall@"))
+    told = f"{index['kind']}, {name} {index[name]:.4f} over {index['recall_users']} users"
+    return Finding("index", index[name] >= config.min_recall, f"{told}, at least {config.min_recall:g}")
 
 
 def _costs(measured: Mapping[str, Any], config: RetrainConfig) -> Iterator[Finding]:

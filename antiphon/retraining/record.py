@@ -29,6 +29,7 @@ def of(round_: Round) -> dict[str, Any]:
         "outcome": outcome,
         "stable": promoted["stable"],
         "events": {"new": ingested["new"], "from": round_.state.watermark, "to": ingested["newest"]},
+        "examples": round_.result("examples"),
         "vocabulary": round_.result("grow"),
         "training": training.summary if training else {},
         "measured": round_.result("measure"),
@@ -46,6 +47,7 @@ def text(found: Mapping[str, Any]) -> str:
         f"round {found['round']}: version {found['version']} of {found['variant']} was {found['outcome']}",
         f"stable: version {found['stable'] or 'none'}",
         f"events: {events['new']:,} new, from {since} to {_time(events['to'])}",
+        *_examples(found["examples"]),
         f"vocabulary: {words['items']:,} items, {words['admitted']:,} admitted, {words['evicted']:,} evicted; "
         f"left out: {words['left_out']['rare']:,} too rare, {words['left_out']['unseen']:,} unseen for too long",
         f"training: {training.get('epochs')} epochs in {training.get('seconds', 0.0):.0f} s from {start}",
@@ -54,6 +56,13 @@ def text(found: Mapping[str, Any]) -> str:
     lines += [f"  {'ok  ' if each['passed'] else 'FAIL'} {each['rule']}: {each['why']}" for each in found["gate"]]
     lines += [f"canary: {found['canary']['compare']}"]
     return "\n".join(lines) + "\n"
+
+
+def _examples(counts: Mapping[str, int]) -> list[str]:
+    if not counts.keys() - {"rows"}:
+        return []
+    refused = counts.get("empty", 0) + counts.get("not past", 0)
+    return [f"examples: {counts.get('served', 0):,} of {counts['rows']:,} with features as served, {refused:,} refused"]
 
 
 def _time(microseconds: int) -> str:

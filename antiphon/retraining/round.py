@@ -52,7 +52,7 @@ class Round:
                 epochs=settings.epochs or train.epochs,
                 pretrain=replace(train.pretrain, epochs=0),
             )
-        examples = replace(self.config.examples, split="global_time")
+        examples = replace(self.config.examples, split="global_time", served_log=self._served_log)
         if self.state.watermark:
             examples = replace(
                 examples,
@@ -68,6 +68,12 @@ class Round:
             variants={variant: train},
             retrain=replace(settings, variant=variant),
         )
+
+    @property
+    def _served_log(self) -> str:
+        """The log that examples are made of: `examples.served_log`, or the server's own once that has written one."""
+        own = self.config.serve.served_log
+        return self.config.examples.served_log or (own if own and Path(own).is_dir() else "")
 
     def stages(self) -> list[Stage]:
         """Those of a run that training needs, in their order, ingest first and training last."""

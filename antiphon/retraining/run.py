@@ -11,7 +11,7 @@ from antiphon import processes, records, stages
 from antiphon.config import Config
 from antiphon.retraining.round import Round
 from antiphon.retraining.state import Places
-from antiphon.retraining.steps import AFTER_TRAINING, Step, new_events
+from antiphon.retraining.steps import AFTER_TRAINING, Step, examples_told, new_events
 from antiphon.stages import Stage
 
 
@@ -73,4 +73,4 @@ def _ingest(round_: Round, stage: Stage, sources: str) -> dict[str, object]:
 
 def _stage(round_: Round, stage: Stage) -> dict[str, object]:
     round_.do(stage)
-    return {}
+    return examples_told(round_.folder / "examples") if stage.name == "examples" else {}

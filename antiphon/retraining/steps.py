@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ def new_events(events: Path, watermark: int) -> dict[str, int]:
     return {"new": int(pc.sum(pc.greater(times, watermark)).as_py() or 0), "newest": pc.max(times).as_py() or 0}
 
 
+def examples_told(folder: Path) -> dict[str, int]:
+    """How many rows the round's examples have and, where there is a served log, how many have their features of it."""
+    splits = json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8"))["splits"].values()
+    counts = sum((Counter(split.get("log", {})) for split in splits), Counter())
+    return {"rows": sum(split["examples"] for split in splits), **counts}
+
+
 def grow(round_: Round) -> dict[str, Any]:
     """Which items the candidate's vocabulary has that the stable version's has not, and the other way round."""
     now = _items(round_.folder / "examples")
@@ -50,7 +58,8 @@ def grow(round_: Round) -> dict[str, Any]:
 
 
 def measure(round_: Round) -> dict[str, Any]:
-    """Exports the candidate into the round's folder; asks it and the stable version what the hold-out's users would."""
+    """Exports the candidate with its index into the round's folder; asks it and the stable version what the hold-out's
+    users would."""
     places, stable = round_.places, round_.state.stable
     versions = {"serving": places.served / str(stable)} if stable else {}
     versions["candidate"] = places.candidate(round_.number)
@@ -58,6 +67,7 @@ def measure(round_: Round) -> dict[str, Any]:
         "model": str(places.model(round_.number)),
         "versions": {name: str(path) for name, path in versions.items()},
         "export": dataclasses.asdict(round_.config.export),
+        "index": dataclasses.asdict(round_.config.index),
         "bootstrap": round_.config.retrain.bootstrap,
     }
     return _replay(round_, "measure", what)
@@ -184,7 +194,7 @@ def _items(folder: Path) -> list[str]:
 
 
 def _replay(round_: Round, step: str, what: Mapping[str, Any]) -> dict[str, Any]:
-    """`trainer.replay` in a process of its own.
+    """`antiphon.retraining.measuring` in a process of its own.
 
     Raises:
         StageFailed: naming its log.
@@ -193,7 +203,7 @@ def _replay(round_: Round, step: str, what: Mapping[str, Any]) -> dict[str, Any]
     result.parent.mkdir(parents=True, exist_ok=True)
     told = json.dumps({**what, "examples": str(round_.folder / "examples"), "result": str(result)})
     log = round_.folder / "logs" / f"{step}.log"
-    code = processes.run([sys.executable, "-P", "-m", "trainer.replay", told], log, [round_.held])
+    code = processes.run([sys.executable, "-P", "-m", "antiphon.retraining.measuring", told], log, [round_.held])
     if code:
         raise processes.StageFailed(f"{step} failed with code {code}; its output is in {log}", code)
     return json.loads(result.read_text(encoding="utf-8"))

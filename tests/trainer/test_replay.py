@@ -13,6 +13,18 @@ def test_places_are_those_of_the_targets_in_the_answers():
     np.testing.assert_allclose(replay.per_user(found)["ndcg@10"], [1 / np.log2(3), 0, 1])
 
 
+def test_calibration_is_the_share_of_chance_at_the_wrong_places():
+    halves = np.log(np.array([[0.5, 0.25, 0.25]] * 4, np.float32))  # places 0, and 1 and 2 together
+    right = replay.calibration(halves + 7, np.array([0, 0, 1, 1]))
+    assert right == {"hits": 4, "error": pytest.approx(0.0, abs=1e-7)}
+    assert replay.calibration(halves, np.array([0, 0, 0, 2]))["error"] == pytest.approx(0.25)  # 3/4, not 1/2
+    of_two = replay.calibration(halves, np.array([0, 2, replay.MISS, replay.MISS]))
+    assert of_two == {"hits": 2, "error": pytest.approx(0.0, abs=1e-7)}
+    assert replay.calibration(halves, np.full(4, replay.MISS)) == {"hits": 0, "error": 0.0}
+    gone = np.array([[1.0, np.finfo(np.float32).min]], np.float32)  # one item was left to answer
+    assert replay.calibration(gone, np.array([0])) == {"hits": 1, "error": 0.0}
+
+
 def test_users_fall_into_thirds_by_their_events():
     found = replay.segments(np.array([1, 2, 3, 4, 5, 6]))
     assert {name: where.tolist() for name, where in found.items()} == {
@@ -53,6 +65,8 @@ def test_two_versions_are_compared_user_by_user(shop, tmp_path, monkeypatch):
     assert found["quality"]["serving"]["ndcg@10"] == pytest.approx(share / np.log2(3))
     assert found["paired"]["ndcg@10"]["difference"] == pytest.approx(share - share / np.log2(3))
     assert sum(segment["users"] for segment in found["segments"].values()) == len(targets)
+    hits = targets.count(hit)
+    assert found["calibration"]["candidate"] == {"hits": hits, "error": pytest.approx(0.5)}  # always the first of two
     assert found["size"]["serving"] > 0 and found["latency"]["serving"]["p50"] > 0
     same = replay.same(versions["serving"], versions["candidate"], shop / "examples")
     assert same == {"requests": len(targets), "alike": 0}

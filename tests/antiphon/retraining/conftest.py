@@ -70,6 +70,8 @@ def measured(tmp_path, shop, version, monkeypatch):
                 "users": 100,
                 "quality": {"serving": QUALITY, "candidate": candidate},
                 "paired": dict.fromkeys(QUALITY, EQUAL),
+                "calibration": dict.fromkeys(("serving", "candidate"), {"hits": 50, "error": 0.1}),
+                "index": {"serving": None, "candidate": None},
                 "segments": {},
                 "size": {"serving": 10, "candidate": 10},
                 "latency": {"serving": {"p50": 1.0}, "candidate": {"p50": 1.0}},

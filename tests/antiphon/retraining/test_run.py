@@ -104,6 +104,30 @@ def test_a_round_starts_warm_from_the_stable_version_and_splits_what_is_new(meas
     assert Round(scratch, places, places.read_state(), -1).own.variants["ids"].start_from == ""
 
 
+def test_examples_are_made_of_the_server_s_log_once_there_is_one(measured, tmp_path):
+    _, config = measured()
+    places = Places.of(config)
+
+    def log(**changes):
+        changed = dataclasses.replace(config, **changes)
+        return Round(changed, places, places.read_state(), -1).own.examples.served_log
+
+    serve = dataclasses.replace(config.serve, served_log=str(tmp_path / "log"))
+    assert log() == "" and log(serve=serve) == ""
+    (tmp_path / "log").mkdir()
+    assert log(serve=serve) == str(tmp_path / "log")
+    told = dataclasses.replace(config.examples, served_log="elsewhere")  # must be there: `examples` says so
+    assert log(serve=serve, examples=told) == "elsewhere"
+
+
+def test_the_record_says_how_many_rows_had_their_features_as_served(measured, capsys):
+    _, config = measured()
+    told = {"rows": 40, "served": 12, "empty": 1, "not past": 2}
+    records.write_text(Places.of(config).round(2) / "steps" / "examples.json", json.dumps(told))
+    assert run.run(config) == 0
+    assert "examples: 12 of 40 with features as served, 3 refused\n" in capsys.readouterr().out
+
+
 def test_new_events_are_those_after_the_watermark(tmp_path):
     times = pa.array([3, 9, 5], pa.timestamp("us", tz="UTC"))
     pq.write_table(pa.table({"event_time": times}), tmp_path / "events.parquet")

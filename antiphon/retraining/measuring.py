@@ -1,0 +1,55 @@
+"""The process in which a round's candidate is exported and measured, or a published version held against it.
+
+    python -m antiphon.retraining.measuring '{"examples": …, "result": …, "versions": …}'
+
+It is one of its own because it loads TensorFlow and faiss. The measuring itself is `trainer.replay`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from antiphon import records, work
+from serving.config import IndexConfig
+from trainer.config import ExportConfig
+
+
+def main(what: Mapping[str, Any]) -> None:
+    """Leaves what was found in the file ``what["result"]``, in one step.
+
+    With ``same``, two versions' folders, it is how far their answers are alike. Otherwise ``versions`` are measured,
+    the candidate exported first (from ``model``, by ``export`` and ``index``) unless it is there.
+    """
+    from trainer import replay
+
+    examples, result = Path(what["examples"]), Path(what["result"])
+    if "same" in what:
+        found: dict[str, Any] = replay.same(*map(Path, what["same"]), examples)
+    else:
+        versions = {name: Path(path) for name, path in what["versions"].items()}
+        if not versions["candidate"].is_dir():
+            _export(examples, Path(what["model"]), versions["candidate"], what)
+        found = replay.measure(versions, examples, result.parent, what["bootstrap"])
+        found["index"] = {name: _index_of(path) for name, path in versions.items()}
+    records.write_text(result, records.to_json(found))
+
+
+def _export(examples: Path, model: Path, out: Path, what: Mapping[str, Any]) -> None:
+    from trainer import export
+
+    indexer = work.indexer(IndexConfig(**what["index"]))
+    export.run(examples, model, out.parent, ExportConfig(**what["export"]), indexer, int(out.name))
+
+
+def _index_of(version: Path) -> dict[str, Any] | None:
+    """What a version's manifest says of its index; None where it has none."""
+    path = version / "assets.extra" / "manifest.json"
+    return json.loads(path.read_text(encoding="utf-8")).get("index") if path.is_file() else None
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
