@@ -100,6 +100,10 @@ def parser() -> argparse.ArgumentParser:
     experiment.add_argument("--log", type=Path, required=True, metavar="FOLDER", help="folder of the served log")
     experiment.add_argument("--out", type=Path, metavar="FILE", help="write the report to a file too")
 
+    simulate = _command(commands, "simulate", "write the log of a simulated shop, with the true probabilities")
+    simulate.add_argument("what", choices=("market",), metavar="market", help="the section market of the config")
+    simulate.add_argument("--out", type=Path, metavar="FOLDER", help="its folder (default: the config's data.path)")
+
     replay_help = "send the requests of a served log to a server and compare its answers with the log's"
     replay.add(_plain(commands, "replay", replay_help))
 
@@ -226,6 +230,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         from antiphon import skew
 
         return skew.run(config, options.log, options.out)
+    if options.command == "simulate":
+        from antiphon import simulate
+
+        return simulate.run(config, options.out)
     if options.command == "experiment":
         from antiphon import experiment
 

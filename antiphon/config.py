@@ -24,6 +24,7 @@ from antiphon.strict_yaml import parse_yaml
 from beam_jobs.options import BeamConfig, SkewConfig
 from feature_store.checks import require
 from feature_store.config import DataConfig, ExampleConfig, ExperimentConfig, FeatureConfig
+from feature_store.market.config import MarketConfig
 from llm_offline.config import EmbedConfig, LlmConfig, PromptConfig, SourceConfig
 from serving.config import IndexConfig, ServeConfig
 from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
@@ -45,6 +46,8 @@ class Config:
     section; here each is a whole `TrainConfig`. Without that section there is one variant, named "model".
     The first is the baseline of every comparison.
 
+    `market` is what `antiphon simulate market` makes; no stage reads it.
+
     `sources` are kinds of knowledge about users that are computed before training, by name; `experiments` are splits of
     the users who are served.
     """
@@ -52,6 +55,7 @@ class Config:
     name: str
     runs: str = "runs"  # folder of run folders
     data: DataConfig = field(default_factory=DataConfig)
+    market: MarketConfig = field(default_factory=MarketConfig)
     beam: BeamConfig = field(default_factory=BeamConfig)
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)

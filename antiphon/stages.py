@@ -24,7 +24,7 @@ def plan(config: Config) -> list[Stage]:
     text = ("embed",) if config.uses_knowledge else ()
     raw = sources(config.data)
     stages = [
-        Stage("ingest", ("ingest",), (), [config.data, raw], ("tables",), work.ingest, version=2)
+        Stage("ingest", ("ingest",), (), [_data_settings(config), raw], ("tables",), work.ingest, version=2)
     ]
     stages += [embed_stage(config)] if text else []
     stages += [
@@ -189,6 +189,10 @@ def _inputs(config: Config, stage: Stage) -> dict[str, list[str]]:
     return inputs
 
 
+def _data_settings(config: Config) -> dict[str, Any]:
+    return _without(_plain(config.data), impressions="", searches="")
+
+
 def _examples_settings(config: Config) -> dict[str, Any]:
     settings = _without(_plain(config.examples), after=0, min_count=0, evict_days=0.0, served_log="")
     if log := config.examples.served_log:
@@ -216,7 +220,8 @@ def sources(data: DataConfig) -> list[Any]:
         except metadata.PackageNotFoundError:
             return []
     base = Path(data.path)
-    named = [os.path.join(base, pattern) for pattern in (data.users, data.items, data.events) if pattern]
+    logs = (data.users, data.items, data.events, data.impressions, data.searches)
+    named = [os.path.join(base, pattern) for pattern in logs if pattern]
     files = [Path(name) for pattern in named for name in glob.glob(pattern, recursive=True)]
     if not named:
         files = [base] if base.is_file() else list(base.rglob("*"))

@@ -1,6 +1,6 @@
 """Raw logs to checked tables.
 
-Users and items come first, then events, which are checked against their ids. Rows are checked batch by batch
+Users and items come first, then what users did, which is checked against their ids. Rows are checked batch by batch
 where they are read, grouped by a hash of their id, and finished group by group into staged files; the table
 folder is then written in id order from these, so that neither the order of arrival nor the number of groups
 shows in it.
@@ -27,7 +27,7 @@ from beam_jobs.options import BeamConfig
 from feature_store.config import DataConfig
 from feature_store.datasets import Dataset, Source, open_dataset
 from feature_store.errors import DataError
-from feature_store.schema import EVENT_TIME, TABLES, Schema
+from feature_store.schema import EVENT_TIME, Schema
 from feature_store.table_folder import write_dead_letters, write_tables
 from feature_store.tables import CheckContext, DeadLetter, check, entities, finish, require_few_bad
 
@@ -70,7 +70,9 @@ def run(data: DataConfig, out: Path, beam: BeamConfig) -> dict[str, Any]:
         present = tuple(name for name in ("users", "items") if dataset.of(name))
         limits = (int(time.time() * 1e6), data.max_future_seconds, data.time_unit, beam.shards)
         duplicates: Counter[str] = Counter()
-        for names, known in ((present, ()), (("events",), present)):
+        written = tuple(table.name for table in dataset.schema.tables())
+        behaviour = tuple(name for name in written if name not in ("users", "items"))
+        for names, known in ((present, ()), (behaviour, present)):
             if names:
                 stage = _Stage(folder, dataset.schema, *limits, known)
                 _stage_tables(dataset, names, stage, beam)
@@ -78,19 +80,23 @@ def run(data: DataConfig, out: Path, beam: BeamConfig) -> dict[str, Any]:
         manifest = write_tables(
             out,
             dataset.schema,
-            {name: _pieces(folder, dataset.schema, name) for name in TABLES},
-            _dead_letters(folder, TABLES),
+            {name: _pieces(folder, dataset.schema, name) for name in written},
+            _dead_letters(folder, written),
             duplicates,
-            {"reader": data.reader, "path": data.path},
+            {"reader": data.reader, "path": data.path, **_test_start(dataset)},
         )
     described = manifest["tables"]
     return {
-        "rows": {name: described[name]["rows"] for name in TABLES},
-        "duplicates": {name: described[name]["duplicates"] for name in TABLES},
-        "dead_letters": {name: dict(described[name]["dead_letters"]) for name in TABLES},
+        "rows": {name: described[name]["rows"] for name in written},
+        "duplicates": {name: described[name]["duplicates"] for name in written},
+        "dead_letters": {name: dict(described[name]["dead_letters"]) for name in written},
         "window": manifest["window"],
         "seconds": round(time.monotonic() - started, 2),
     }
+
+
+def _test_start(dataset: Dataset) -> dict[str, int]:
+    return {} if dataset.test_start is None else {"test_start": dataset.test_start}
 
 
 def _stage_tables(dataset: Dataset, names: tuple[str, ...], stage: _Stage, config: BeamConfig) -> None:
@@ -188,15 +194,21 @@ def _pieces(folder: Path, schema: Schema, name: str) -> Iterator[pa.Table]:
     """A staged table in the order it is stored, sorted with as little memory as DuckDB needs."""
     table = schema.table(name)
     if not (paths := _staged(folder, name)):
-        yield _ids_of_events(folder, schema, name)
+        yield _ids_of_behaviour(folder, schema, name)
         return
-    order = f"{table.key}" if table.key else f"user_id, {EVENT_TIME}"
+    order = {
+        "impressions": f"user_id, {EVENT_TIME}, impression_id",
+        "searches": f"user_id, {EVENT_TIME}, query",
+    }.get(name, table.key or f"user_id, {EVENT_TIME}")
     with duckdb.connect(config={"temp_directory": str(folder / "duckdb")}) as database:
         rows = database.read_parquet([str(path) for path in paths]).order(order)
         for batch in rows.to_arrow_reader(1 << 17):
             yield pa.Table.from_batches([batch])
 
 
-def _ids_of_events(folder: Path, schema: Schema, name: str) -> pa.Table:
+def _ids_of_behaviour(folder: Path, schema: Schema, name: str) -> pa.Table:
     """Users or items of a data set that has no such table."""
-    return entities(schema, name, _known_ids(folder, "events", schema.table(name).key))
+    key = schema.table(name).key
+    behaviour = [table for table in schema.tables() if table.name not in ("users", "items")]
+    named = [table.name for table in behaviour if key in (field.name for field in table.fields)]
+    return entities(schema, name, pa.concat_arrays([_known_ids(folder, table, key) for table in named]))

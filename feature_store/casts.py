@@ -38,7 +38,7 @@ def cast(column: pa.Array, field: Field, time_unit: str = "s") -> Cast:
         return Cast(pa.nulls(len(column), field.arrow_type), np.zeros(len(column), bool))
     if field.is_list:
         return _to_list(column, field)
-    return {"string": _to_string, "int64": _to_int64, "float32": _to_float32}.get(
+    return {"string": _to_string, "int64": _to_int64, "int8": _to_int8, "float32": _to_float32}.get(
         field.dtype, lambda raw: _to_timestamp(raw, time_unit)
     )(column)
 
@@ -90,6 +90,13 @@ def _to_int64(column: pa.Array) -> Cast:
         missing = ~_mask(pc.is_valid(column)) | _mask(pc.is_nan(numbers))
         return Cast(_keep(numbers, ok).cast(pa.int64()), ~ok & ~missing)
     return _all_bad(column, pa.int64())
+
+
+def _to_int8(column: pa.Array) -> Cast:
+    whole = _to_int64(column)
+    fits = pc.and_(pc.greater_equal(whole.values, -128), pc.less_equal(whole.values, 127))
+    ok = _mask(fits)
+    return Cast(_keep(whole.values, ok).cast(pa.int8()), whole.bad | (_mask(pc.is_valid(whole.values)) & ~ok))
 
 
 def _to_float32(column: pa.Array) -> Cast:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from feature_store.checks import above, at_least, one_of, require
 
+READERS = ("movielens_100k", "movielens_1m", "movielens_1m_conversion", "tmall", "market", "amazon", "tables")
+_LOGS = ("users", "items", "events", "impressions", "searches")
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -15,23 +18,25 @@ class DataConfig:
     ``columns`` maps our column names to the user's, per table; used by ``reader: tables`` only.
     """
 
-    reader: str = "movielens_100k"  # movielens_100k | movielens_1m | amazon | tables
+    reader: str = "movielens_100k"  # one of READERS
     path: str = ""
     users: str = ""  # reader: tables - file or glob; empty where there is no such table
     items: str = ""
     events: str = ""
+    impressions: str = ""  # what was shown, with what came of it
+    searches: str = ""
     columns: dict[str, dict[str, str]] = field(default_factory=dict)
     time_unit: str = "s"  # of numeric times: s | ms | us
     max_bad_share: float = 0.01  # more dead letters than this share of a table fails the job
     max_future_seconds: float = 86400.0  # an event later than now + this is a dead letter
 
     def __post_init__(self) -> None:
-        one_of("reader", self.reader, ("movielens_100k", "movielens_1m", "amazon", "tables"))
+        one_of("reader", self.reader, READERS)
         one_of("time_unit", self.time_unit, ("s", "ms", "us"))
         require(0 <= self.max_bad_share <= 1, "max_bad_share", "must be from 0 to 1", self.max_bad_share)
         at_least("max_future_seconds", self.max_future_seconds, 0)
-        known = set(self.columns) <= {"users", "items", "events"}
-        require(known, "columns", "may name only the tables users, items, events", self.columns)
+        known = set(self.columns) <= set(_LOGS)
+        require(known, "columns", f"may name only the tables {', '.join(_LOGS)}", self.columns)
         if self.reader == "tables":
             require(bool(self.events), "events", "must name a file where reader is 'tables'", self.events)
         elif self.reader != "movielens_100k":

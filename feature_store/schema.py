@@ -22,10 +22,11 @@ CREATED_TIME = "created_time"
 _ARROW_TYPES = {
     "string": pa.string(),
     "int64": pa.int64(),
+    "int8": pa.int8(),
     "float32": pa.float32(),
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
-_DEFAULTS: dict[str, Any] = {"string": "", "int64": 0, "float32": 0.0, "timestamp": None}
+_DEFAULTS: dict[str, Any] = {"string": "", "int64": 0, "int8": 0, "float32": 0.0, "timestamp": None}
 
 
 @dataclass(frozen=True)
@@ -112,26 +113,39 @@ class FeatureView:
 
 @dataclass(frozen=True)
 class Schema:
-    """A data set's columns. ``text_width`` is the width of the item-text vectors; 0 where unknown."""
+    """A data set's columns. ``text_width`` is the width of the item-text vectors; 0 where unknown.
+
+    ``optional`` names those of `OPTIONAL_TABLES` that the data set has; ``impression_context`` are the columns that
+    impressions have besides the fixed ones.
+    """
 
     user_attributes: tuple[Field, ...] = ()
     item_attributes: tuple[Field, ...] = ()
     history_length: int = 50
     text_width: int = 0
+    impression_context: tuple[Field, ...] = ()
+    optional: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        taken = {f.name for table in ("users", "items") for f in self._fixed(table)} | _RESERVED
-        for field in (*self.user_attributes, *self.item_attributes):
+        taken = {f.name for table in ("users", "items", "impressions") for f in self._fixed(table)} | _RESERVED
+        for field in (*self.user_attributes, *self.item_attributes, *self.impression_context):
             if field.name in taken:
                 raise DataError("an attribute may not take the name of a fixed column", field=field.name)
-            if field.is_list or field.dtype == "timestamp":
+            if field.is_list or field.dtype not in _ATTRIBUTE_TYPES:
                 raise DataError(
                     "an attribute is one string, int64 or float32", field=field.name, value=field.dtype
                 )
-        for attributes in (self.user_attributes, self.item_attributes):
+        of_users_and_items = [f.name for f in (*self.user_attributes, *self.item_attributes)]
+        for attributes in (self.user_attributes, self.item_attributes, self.impression_context):
             names = [f.name for f in attributes]
             if len(set(names)) < len(names):
                 raise DataError("attributes have distinct names", value=names)
+        for field in self.impression_context:  # a row of training has all three side by side
+            if field.name in of_users_and_items:
+                raise DataError("a context column may not take the name of an attribute", field=field.name)
+        for name in self.optional:
+            if name not in OPTIONAL_TABLES:
+                raise DataError(f"an optional table is one of {list(OPTIONAL_TABLES)}", value=name)
 
     @staticmethod
     def _fixed(table: str) -> tuple[Field, ...]:
@@ -150,17 +164,35 @@ class Schema:
                 Field("value", "float32", default=1.0),
                 Field(CREATED_TIME, "timestamp"),
             ),
+            "impressions": (
+                Field("impression_id", required=True),
+                Field("user_id", required=True),
+                Field("item_id", required=True, vocabulary="item"),
+                Field(EVENT_TIME, "timestamp", required=True),
+                Field("clicked", "int8", required=True),
+                Field("converted", "int8"),
+            ),
+            "searches": (
+                Field("user_id", required=True),
+                Field("query", required=True),
+                Field(EVENT_TIME, "timestamp", required=True),
+            ),
         }[table]
 
     def table(self, name: str) -> Table:
-        extra = {"users": self.user_attributes, "items": self.item_attributes, "events": ()}
-        if name not in extra:
-            raise DataError(f"a table is one of {list(extra)}", value=name)
-        key = {"users": "user_id", "items": "item_id", "events": ""}[name]
-        return Table(name, key, self._fixed(name) + extra[name])
+        extra = {
+            "users": self.user_attributes,
+            "items": self.item_attributes,
+            "impressions": self.impression_context,
+        }
+        if name not in ALL_TABLES:
+            raise DataError(f"a table is one of {list(ALL_TABLES)}", value=name)
+        key = {"users": "user_id", "items": "item_id"}.get(name, "")
+        return Table(name, key, self._fixed(name) + extra.get(name, ()))
 
     def tables(self) -> tuple[Table, ...]:
-        return tuple(self.table(name) for name in TABLES)
+        """The tables that the data set has."""
+        return tuple(self.table(name) for name in (*TABLES, *self.optional))
 
     def view(self, name: str) -> FeatureView:
         for view in self.views():
@@ -203,10 +235,14 @@ class Schema:
 
     def to_json(self) -> dict[str, Any]:
         """What ``tables/MANIFEST.json`` keeps of the schema."""
-        return {
+        kept = {
             "user_attributes": [asdict(f) for f in self.user_attributes],
             "item_attributes": [asdict(f) for f in self.item_attributes],
         }
+        if self.optional:
+            kept["impression_context"] = [asdict(f) for f in self.impression_context]
+            kept["optional"] = list(self.optional)
+        return kept
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], history_length: int = 50, text_width: int = 0) -> Schema:
@@ -216,10 +252,15 @@ class Schema:
             fields_from_json(data["item_attributes"]),
             history_length,
             text_width,
+            fields_from_json(data.get("impression_context", [])),
+            tuple(data.get("optional", ())),
         )
 
 
 TABLES = ("users", "items", "events")
+OPTIONAL_TABLES = ("impressions", "searches")
+ALL_TABLES = TABLES + OPTIONAL_TABLES
+_ATTRIBUTE_TYPES = ("string", "int64", "float32")
 ROW_ID = "row_id"
 _RESERVED = {
     ROW_ID,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from feature_store import folders
 from feature_store.errors import DataError
-from feature_store.schema import EVENT_TIME, TABLES, Schema
+from feature_store.schema import EVENT_TIME, Schema
 from feature_store.tables import DeadLetter
 
 
@@ -56,7 +56,7 @@ def write_tables(
                 **folders.describe(path, folder),
             }
         reasons = write_dead_letters(folder, dead_letters)
-        for name in TABLES:
+        for name in described:
             described[name]["dead_letters"] = reasons[name]
         manifest = {
             "kind": "tables",
@@ -99,7 +99,7 @@ def _wider(window: tuple[int, int] | None, piece: pa.Table) -> tuple[int, int]:
 
 def write_dead_letters(folder: Path, dead_letters: Iterable[DeadLetter]) -> dict[str, Counter[str]]:
     """Writes ``dead_letter/<table>.jsonl`` into a folder; returns how many of each reason, per table."""
-    reasons: dict[str, Counter[str]] = {name: Counter() for name in TABLES}
+    reasons: dict[str, Counter[str]] = defaultdict(Counter)
     (folder / "dead_letter").mkdir()
     with ExitStack() as stack:
         files: dict[str, Any] = {}

@@ -10,12 +10,14 @@ What becomes of odd rows:
 - An event equal to another in user, item, time and type is a duplicate: kept once, the one known latest
   (``created_time``), counted in the manifest. So is a second row of the same user or item: the first is kept.
 - Events of one user at the same time keep the log's order: they are moved apart by 0, 1, 2, ... microseconds.
+- An impression that was converted without a click is bad, and so is a flag other than 0 and 1. A user's
+  impressions of one id are duplicates, and so are equal searches at one time: the first of the log is kept.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -107,8 +109,10 @@ def check(raw: RawBatch, context: CheckContext) -> tuple[pa.RecordBatch, list[De
                 reasons, pc.fill_null(missing, True).to_numpy(zero_copy_only=False), f"missing {field.name}"
             )
         columns[field.name] = values
-    if raw.table == "events":
-        _check_events(columns, reasons, context)
+    if EVENT_TIME in columns:
+        _check_behaviour(columns, reasons, context)
+    if raw.table == "impressions":
+        _check_flags(columns, reasons)
     columns |= _with_defaults(columns, context.schema, raw.table)
     columns[LOG_ORDER] = pa.array(raw.source_number * _ROWS_PER_SOURCE + raw.first_row + np.arange(size))
     good = pa.record_batch(columns).filter(pa.array(reasons == "", pa.bool_()))
@@ -119,22 +123,33 @@ def _mark(reasons: np.ndarray, where: np.ndarray, reason: str) -> None:
     reasons[where & (reasons == "")] = reason
 
 
-def _check_events(columns: Mapping[str, pa.Array], reasons: np.ndarray, context: CheckContext) -> None:
+def _check_behaviour(columns: Mapping[str, pa.Array], reasons: np.ndarray, context: CheckContext) -> None:
+    """What events, impressions and searches have in common: times that are over, and known users and items."""
     latest = int(context.now + context.max_future_seconds * 1e6)
-    for name in (EVENT_TIME, CREATED_TIME):
+    for name in (name for name in (EVENT_TIME, CREATED_TIME) if name in columns):
         late = pc.greater(columns[name].cast(pa.int64()), latest)
-        _mark(
-            reasons, pc.fill_null(late, False).to_numpy(zero_copy_only=False), f"time in the future in {name}"
-        )
+        _mark(reasons, _true(late), f"time in the future in {name}")
     for name, known in (("user", context.users), ("item", context.items)):
-        if known is not None:
+        if known is not None and f"{name}_id" in columns:
             found = pc.is_in(columns[f"{name}_id"], value_set=known)
             _mark(reasons, ~found.to_numpy(zero_copy_only=False), f"unknown {name}")
 
 
+def _check_flags(columns: Mapping[str, pa.Array], reasons: np.ndarray) -> None:
+    for name in ("clicked", "converted"):
+        other = pc.invert(pc.is_in(columns[name], value_set=pa.array([0, 1], pa.int8())))
+        _mark(reasons, _true(pc.and_(other, pc.is_valid(columns[name]))), f"neither 0 nor 1 in {name}")
+    unseen = pc.and_(pc.equal(columns["clicked"], 0), pc.equal(columns["converted"], 1))
+    _mark(reasons, _true(unseen), "converted without a click")
+
+
+def _true(condition: pa.Array) -> np.ndarray:
+    return pc.fill_null(condition, False).to_numpy(zero_copy_only=False)
+
+
 def _with_defaults(columns: Mapping[str, pa.Array], schema: Schema, table: str) -> dict[str, pa.Array]:
     """The fixed columns never hold a null; attributes may (a view's default stands in later)."""
-    attributes = {f.name for f in (*schema.user_attributes, *schema.item_attributes)}
+    attributes = {f.name for f in (*schema.user_attributes, *schema.item_attributes, *schema.impression_context)}
     filled = {}
     for field in schema.table(table).fields:
         values = columns[field.name]
@@ -168,17 +183,19 @@ def finish(name: str, rows: pa.Table) -> tuple[pa.Table, int]:
     ``rows`` must hold all rows of the ids it holds (all users, or all of some users); their order does not
     matter.
     """
-    return finish_events(rows) if name == "events" else finish_entities(rows)
+    if name == "events":
+        return finish_events(rows)
+    keys = {"impressions": ("user_id", "impression_id"), "searches": ("user_id", EVENT_TIME, "query")}
+    return finish_rows(rows, keys.get(name, rows.schema.names[:1]))
 
 
-def finish_entities(rows: pa.Table) -> tuple[pa.Table, int]:
-    """Users or items: one row an id (the first of the log), sorted by id."""
-    key = rows.schema.names[0]
-    rows = rows.sort_by([(key, "ascending"), (LOG_ORDER, "ascending")])
-    ids = rows[key].combine_chunks()
-    first = np.ones(len(ids), bool)
-    if len(ids) > 1:
-        first[1:] = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
+def finish_rows(rows: pa.Table, key: Sequence[str]) -> tuple[pa.Table, int]:
+    """Any table but events: one row a key (the first of the log), sorted by it."""
+    rows = rows.sort_by([*((name, "ascending") for name in key), (LOG_ORDER, "ascending")])
+    first = np.ones(rows.num_rows, bool)
+    if rows.num_rows > 1:
+        columns = [rows[name].combine_chunks() for name in key]
+        first[1:] = np.logical_or.reduce([pc.not_equal(c[1:], c[:-1]).to_numpy(zero_copy_only=False) for c in columns])
     return rows.filter(pa.array(first)).drop_columns([LOG_ORDER]), int((~first).sum())
 
 

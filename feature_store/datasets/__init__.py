@@ -8,11 +8,17 @@ from feature_store.config import DataConfig
 from feature_store.datasets.amazon import amazon
 from feature_store.datasets.dataset import Dataset, Source
 from feature_store.datasets.logs import tables
+from feature_store.datasets.market import market
 from feature_store.datasets.movielens import movielens_1m, movielens_100k
+from feature_store.datasets.movielens_conversion import movielens_1m_conversion
+from feature_store.datasets.tmall import tmall
 
 READERS: dict[str, Callable[[DataConfig], Dataset]] = {
     "movielens_100k": movielens_100k,
     "movielens_1m": movielens_1m,
+    "movielens_1m_conversion": movielens_1m_conversion,
+    "tmall": tmall,
+    "market": market,
     "amazon": amazon,
     "tables": tables,
 }

@@ -28,10 +28,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a reader found. Users or items may have no source: their ids are then those of the events."""
+    """What a reader found. Users or items may have no source: their ids are then those of the events.
+
+    ``test_start`` is when the data set's own test begins, microseconds since 1970; None where it has none.
+    """
 
     schema: Schema
     sources: tuple[Source, ...]
+    test_start: int | None = None
 
     def of(self, table: str) -> tuple[Source, ...]:
         return tuple(source for source in self.sources if source.table == table)

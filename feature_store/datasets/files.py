@@ -102,6 +102,14 @@ def read_parquet(source: Source, columns: Mapping[str, str]) -> Iterator[RawBatc
         raise DataError(f"not a whole Parquet file: {error}", file=source.path) from error
 
 
+def in_batches(source: Source, table: pa.Table) -> Iterator[RawBatch]:
+    """A table that is held whole, as raw batches."""
+    first = 0
+    for batch in table.combine_chunks().to_batches(BATCH_ROWS):
+        yield RawBatch(source.table, batch, source.path, first, source.number)
+        first += batch.num_rows
+
+
 def read_text(
     source: Source, columns: Mapping[str, str], quoted: bool = True, nulls: tuple[str, ...] = ()
 ) -> Iterator[RawBatch]:

@@ -13,18 +13,19 @@ from feature_store.config import DataConfig
 from feature_store.datasets import files
 from feature_store.datasets.dataset import Dataset, Source
 from feature_store.errors import DataError
-from feature_store.schema import TABLES, Field, Schema
+from feature_store.schema import ALL_TABLES, OPTIONAL_TABLES, Field, Schema
 from feature_store.tables import RawBatch
 
 
 def tables(config: DataConfig) -> Dataset:
-    """``config.users``, ``items``, ``events`` name a file or a glob each (relative to ``config.path``);
-    users and items may be left out. ``.parquet`` and ``.pq`` are read as Parquet, all else as text with a
-    header line (commas; tabs in ``.tsv`` and ``.txt``; ``.gz`` is unpacked). Files of a glob are read in the
+    """``config.users``, ``items``, ``events``, ``impressions``, ``searches`` name a file or a glob each (relative to
+    ``config.path``); all but events may be left out. ``.parquet`` and ``.pq`` are read as Parquet, all else as text
+    with a header line (commas; tabs in ``.tsv`` and ``.txt``; ``.gz`` is unpacked). Files of a glob are read in the
     order of their names.
 
     ``config.columns[table]`` maps our column names to the file's; a fixed column that is not mapped is
-    looked for under its own name. Further columns of users and items become attributes: those the mapping
+    looked for under its own name. Further columns of users and items become attributes, those of impressions their
+    context: those the mapping
     names, or every one where the table has no mapping. A mapped name may carry its type: ``{"zip:string":
     "PLZ"}``.
 
@@ -33,9 +34,9 @@ def tables(config: DataConfig) -> Dataset:
     """
     if not config.events:
         raise DataError("reader: tables needs the events' file or glob", field="events")
-    attributes: dict[str, tuple[Field, ...]] = {"users": (), "items": (), "events": ()}
+    attributes: dict[str, tuple[Field, ...]] = {table: () for table in ALL_TABLES}
     sources: list[Source] = []
-    for table in TABLES:
+    for table in ALL_TABLES:
         if not (pattern := getattr(config, table)):
             continue
         for number, path in enumerate(_paths(pattern, config.path)):
@@ -49,7 +50,11 @@ def tables(config: DataConfig) -> Dataset:
                 )
             attributes[table] = found
             sources.append(Source(table, str(path), number, partial(_rows, columns=columns)))
-    return Dataset(Schema(attributes["users"], attributes["items"]), tuple(sources))
+    optional = tuple(table for table in OPTIONAL_TABLES if getattr(config, table))
+    schema = Schema(
+        attributes["users"], attributes["items"], impression_context=attributes["impressions"], optional=optional
+    )
+    return Dataset(schema, tuple(sources))
 
 
 def _paths(pattern: str, base: str) -> list[Path]:
@@ -78,7 +83,7 @@ def _columns(path: Path, table: str, mapping: dict[str, str]) -> tuple[dict[str,
                 field=field.name,
                 value=schema.names,
             )
-    if table == "events":
+    if table in ("events", "searches"):
         return columns, ()
     taken = {field.name for field in fixed}
     if mapping:

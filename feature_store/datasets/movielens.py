@@ -133,12 +133,9 @@ def _ratings(source: Source) -> Iterator[RawBatch]:
     batches = [raw.batch for raw in files.read_parquet(source, _EVENTS_1M)]
     rows = pa.Table.from_batches(batches)
     order = np.lexsort((rows["is_last"].to_numpy(), rows["user_id"].to_numpy()))
-    rows = rows.drop_columns(["is_last"]).take(pa.array(order)).combine_chunks()
+    rows = rows.drop_columns(["is_last"]).take(pa.array(order))
     rows = rows.append_column("event_type", pa.repeat("rating", rows.num_rows))
-    first = 0
-    for batch in rows.to_batches(files.BATCH_ROWS):
-        yield RawBatch(source.table, batch, source.path, first, source.number)
-        first += batch.num_rows
+    yield from files.in_batches(source, rows)
 
 
 def _replace(batch: pa.RecordBatch, name: str, column: pa.Array) -> pa.RecordBatch:

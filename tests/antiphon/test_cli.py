@@ -21,7 +21,8 @@ def config(tmp_path):
 
 def test_help_names_every_command():
     told = antiphon("--help").stdout
-    for command in [*STAGES, "run", "llm", "serve", "recommend", "skew", "experiment", "replay", "bench", "reproduce"]:
+    others = ("run", "llm", "serve", "recommend", "skew", "experiment", "simulate", "replay", "bench", "reproduce")
+    for command in (*STAGES, *others):
         assert f"    {command}" in told
 
 

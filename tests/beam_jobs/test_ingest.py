@@ -11,7 +11,7 @@ from beam_jobs.ingest import run
 from beam_jobs.options import BeamConfig
 from feature_store.config import DataConfig
 from feature_store.errors import DataError
-from feature_store.table_folder import read_manifest
+from feature_store.table_folder import read_manifest, read_schema
 
 EVENTS = [  # user, item, seconds
     ("u1", "i1", "100"),
@@ -170,3 +170,38 @@ def test_dask_gives_the_same_tables(logs, tmp_path):
     assert local == dask
     for name in ("users.parquet", "items.parquet", "events.parquet", "dead_letter/events.jsonl"):
         assert (tmp_path / "local" / name).read_bytes() == (tmp_path / "dask" / name).read_bytes()
+
+
+def test_impressions_and_searches_are_checked_and_written_where_they_are_given(logs, tmp_path):
+    shown = ["impression_id", "user_id", "item_id", "event_time", "clicked", "converted", "place"]
+    rows = [
+        ("a", "u2", "i1", "60", "1", "1", "3"),
+        ("b", "u1", "i2", "80", "0", "0", "1"),
+        ("c", "u1", "i1", "70", "1", "0", ""),
+        ("c", "u1", "i1", "70", "1", "0", ""),
+        ("d", "u9", "i1", "70", "1", "0", "2"),
+        ("e", "u1", "i1", "70", "0", "1", "2"),
+    ]
+    write(logs / "shown.csv", shown, rows)
+    write(logs / "sought.csv", ["user_id", "query", "event_time"], [("u2", "tea", "9"), ("u1", "", "8")])
+    data = config(logs, impressions="shown.csv", searches="sought.csv", max_bad_share=0.5)
+    data = replace(data, columns={"impressions": {"place:int64": "place"}})
+    out = tmp_path / "tables"
+    summary = run(data, out, BeamConfig())
+    assert summary["rows"] == {"users": 3, "items": 3, "events": 5, "impressions": 3, "searches": 1}
+    assert summary["duplicates"]["impressions"] == 1
+    assert summary["dead_letters"]["impressions"] == {"unknown user": 1, "converted without a click": 1}
+    assert summary["dead_letters"]["searches"] == {"missing query": 1}
+    found = pq.read_table(out / "impressions.parquet")
+    assert found["impression_id"].to_pylist() == ["c", "b", "a"]  # by user and time
+    assert found["place"].to_pylist() == [None, 1, 3]
+    assert found.schema.field("clicked").type == pa.int8()
+    assert pq.read_table(out / "searches.parquet")["query"].to_pylist() == ["tea"]
+    assert read_schema(out).optional == ("impressions", "searches")
+
+
+def test_users_without_a_table_are_those_of_all_that_was_done(logs, tmp_path):
+    write(logs / "sought.csv", ["user_id", "query", "event_time"], [("only searched", "tea", "9")])
+    run(config(logs, users="", searches="sought.csv"), tmp_path / "tables", BeamConfig())
+    users = pq.read_table(tmp_path / "tables" / "users.parquet")["user_id"].to_pylist()
+    assert users == ["new\nline", "only searched", "u1", "u2"]

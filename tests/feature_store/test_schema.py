@@ -41,7 +41,7 @@ def test_held_out_examples_also_carry_what_was_seen():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Field("a", "int8"), "dtype is one of"),
+        (lambda: Field("a", "int16"), "dtype is one of"),
         (lambda: Field("a", vocabulary="item", hash_buckets=8), "not both"),
         (lambda: Schema(user_attributes=(Field("user_id"),)), "name of a fixed column"),
         (lambda: Schema(user_attributes=(Field("a"), Field("a"))), "distinct names"),
@@ -51,5 +51,27 @@ def test_held_out_examples_also_carry_what_was_seen():
     ],
 )
 def test_errors_name_the_rule_and_the_value(make, message):
+    with pytest.raises(DataError, match=message):
+        make()
+
+
+def test_optional_tables_are_those_a_data_set_has():
+    schema = Schema(impression_context=(Field("position", "int64"),), optional=("impressions",))
+    assert [table.name for table in schema.tables()] == ["users", "items", "events", "impressions"]
+    assert schema.table("impressions").arrow().names[-3:] == ["clicked", "converted", "position"]
+    assert Schema.from_json(schema.to_json()) == schema
+    assert "optional" not in Schema().to_json()
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Schema(optional=("orders",)), "got 'orders'"),
+        (lambda: Schema(impression_context=(Field("clicked", "int64"),)), "name of a fixed column"),
+        (lambda: Schema((Field("age"),), impression_context=(Field("age"),)), "name of an attribute"),
+        (lambda: Schema((Field("flag", "int8"),)), "one string, int64 or float32"),
+    ],
+)
+def test_context_columns_keep_to_their_own_names(make, message):
     with pytest.raises(DataError, match=message):
         make()

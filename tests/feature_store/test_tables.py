@@ -170,3 +170,41 @@ def test_too_many_bad_rows_fail():
         require_few_bad("events", 0, 0, 1.0, {})
     with pytest.raises(DataError, match="no row is good"):
         require_few_bad("events", 0, 3, 1.0, {})
+
+
+SHOWN = Schema(impression_context=(Field("position", "int64"),), optional=("impressions", "searches"))
+
+
+@pytest.mark.parametrize(
+    "clicked, converted, reason",
+    [
+        ("1", "1", ""),
+        ("0", "", ""),
+        ("", "0", "missing clicked"),
+        ("2", "0", "neither 0 nor 1 in clicked"),
+        ("1", "3", "neither 0 nor 1 in converted"),
+        ("0", "1", "converted without a click"),
+        ("300", "0", "wrong type in clicked"),
+    ],
+)
+def test_an_impressions_flags_are_checked(clicked, converted, reason):
+    columns = {
+        "impression_id": ["a"], "user_id": ["u"], "item_id": ["i"], "event_time": ["5"], "clicked": [clicked],
+        "converted": [converted],
+    }  # fmt: skip
+    rows, dead = check(RawBatch("impressions", pa.record_batch(columns), "f", 0), CheckContext(SHOWN, NOW))
+    assert [letter.reason for letter in dead] == ([reason] if reason else [])
+    if not reason:
+        assert rows.drop_columns(["log_order"]).to_pylist()[0] | {"event_time": 0} == {
+            "impression_id": "a", "user_id": "u", "item_id": "i", "event_time": 0, "clicked": int(clicked),
+            "converted": int(converted or 0), "position": None,
+        }  # fmt: skip
+
+
+def test_the_first_impression_of_an_id_and_the_first_equal_search_are_kept():
+    shown = {"impression_id": ["a", "b", "a"], "user_id": ["u", "u", "u"], "item_id": ["i", "i", "k"]}
+    rows, duplicates = finish("impressions", pa.table({**shown, "log_order": [2, 1, 0]}))
+    assert (rows["item_id"].to_pylist(), duplicates) == (["k", "i"], 1)
+    sought = {"user_id": ["u", "u", "u"], "event_time": [1, 1, 2], "query": ["tea", "tea", "tea"]}
+    rows, duplicates = finish("searches", pa.table({**sought, "log_order": [0, 1, 2]}))
+    assert (rows["event_time"].to_pylist(), duplicates) == ([1, 2], 1)

@@ -1,0 +1,25 @@
+import pyarrow.parquet as pq
+
+from antiphon.cli import main
+
+TINY = ["-c", "configs/market_tiny.yaml", "--set", "market.users=50"]
+
+
+def test_the_market_of_a_config_is_written_where_it_will_be_read(tmp_path, capsys):
+    log = tmp_path / "log"
+    assert main(["simulate", "market", *TINY, "--set", f"data.path={log}"]) == 0
+    assert "50 users" in capsys.readouterr().out
+    assert pq.read_metadata(log / "users.parquet").num_rows == 50
+    assert pq.read_schema(log / "truth.parquet").names == ["impression_id", "p_click", "p_convert"]
+
+
+def test_without_a_reader_of_markets_a_folder_must_be_given(tmp_path, capsys):
+    arguments = ["simulate", "market", "-c", "configs/tiny.yaml", "--set", "market.users=5"]
+    assert main(arguments) == 2
+    assert "data.reader must be 'market', or --out given, received 'tables'" in capsys.readouterr().err
+    assert main([*arguments, "--out", str(tmp_path / "log")]) == 0
+
+
+def test_a_market_setting_out_of_range_is_told(capsys):
+    assert main(["simulate", "market", "-c", "configs/market_tiny.yaml", "--set", "market.users=0"]) == 2
+    assert "market.users must be at least 1, received 0" in capsys.readouterr().err
