@@ -1,4 +1,4 @@
-"""Vectors of what each session's user wonders about, and of candidate queries, by the reasoner (RGAlign-Rec §3.2).
+"""Vectors of what each session's user wonders about, of candidate queries and of intents (RGAlign-Rec §3.2).
 
 Nothing is computed twice: a vector is known by its text's hash, the reasoner's id and its adapter's version.
 """
@@ -25,7 +25,7 @@ from llm_offline.adapter import version_of
 from llm_offline.alignment.reasoner import Reasoner, reasoner_id
 from llm_offline.alignment_config import ReasonerConfig
 
-SESSIONS, CANDIDATES = "query_vectors", "candidate_vectors"
+SESSIONS, CANDIDATES, INTENTS = "query_vectors", "candidate_vectors", "intent_vectors"
 """Kinds of folders."""
 _BATCH = 128  # texts of one element: a run that is stopped loses one
 
@@ -89,6 +89,18 @@ def of_candidates(
     alignment_tables.read_manifest(candidates, "candidates")
     keys = ("session_id", "candidate")
     return _run(Path(candidates) / "candidates.parquet", keys, "query", CANDIDATES, out, config, beam, adapter)
+
+
+def of_intents(
+    sessions: Path, out: Path, config: ReasonerConfig, beam: BeamConfig, adapter: Path | None = None
+) -> dict[str, Any]:
+    """Writes ``out/*.parquet``: intent_id, content_hash, model_id, adapter_version, vector; of the intents' titles, as
+    if they were queries.
+
+    Returns, Raises: as `of_sessions`.
+    """
+    alignment_tables.read_manifest(sessions, "session_texts")
+    return _run(Path(sessions) / "intents.parquet", ("intent_id",), "title", INTENTS, out, config, beam, adapter)
 
 
 def text_rows(piece: tuple[str, int], keys: tuple[str, ...], column: str) -> pa.Table:

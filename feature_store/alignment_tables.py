@@ -29,9 +29,11 @@ TABLES: dict[str, dict[str, pa.Schema]] = {
                               ("examples", _STRINGS), ("category", pa.string())]),
     },
     "candidates": {
-        # own: the reasoner's. outcome: kept | short | long | empty. source: what the teacher is, and its settings.
+        # own: the reasoner's. outcome: kept | short | long | empty, by the number of words. answer: what the query was
+        # found in. source: what the teacher is, and its settings. asked: a hash of source, prompt and session.
         "candidates": pa.schema([*_IDS, ("teacher", pa.string()), ("own", pa.bool_()), ("query", pa.string()),
-                                 ("words", pa.int64()), ("outcome", pa.string()), ("source", pa.string())]),
+                                 ("words", pa.int64()), ("outcome", pa.string()), ("answer", pa.string()),
+                                 ("source", pa.string()), ("asked", pa.string())]),
     },
     "rewards": {
         # margin: the best clicked intent's score less the best other's. fold: the one its ranker left out.

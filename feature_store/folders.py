@@ -97,6 +97,12 @@ def require_model(manifest: Mapping[str, Any], model_id: str, folder: Path) -> N
         raise DataError(rule, file=folder, field="model_id", value=manifest["model_id"])
 
 
+def version(folder: Path) -> str:
+    """Twelve hex digits over a folder's manifest, and so over the files that it describes: names what a folder holds,
+    in the manifests of those that were made from it."""
+    return sha256(Path(folder) / MANIFEST)[:12]
+
+
 def _files(node: Any) -> Iterator[dict[str, Any]]:
     if isinstance(node, dict):
         if {"file", "bytes", "sha256"} <= node.keys():

@@ -86,7 +86,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(chat_sessions, config, tmp_
 def test_every_candidate_gets_the_vector_of_its_query(chat_sessions, config, tmp_path):
     told = [("s00", "a/0", "where is it"), ("s00", "b/0", ""), ("s01", "a/0", "my money")]
     rows = [{"session_id": s, "candidate": c, "teacher": c[0], "own": False, "query": q, "words": len(q.split()),
-             "outcome": "kept", "source": "x"} for s, c, q in told]  # fmt: skip
+             "outcome": "kept", "answer": q, "source": "x", "asked": s + c} for s, c, q in told]  # fmt: skip
     folder = tmp_path / "candidates"
     alignment_tables.write(folder, "candidates", {"candidates": pa.Table.from_pylist(rows)}, {})
     summary = queries.of_candidates(folder, tmp_path / "vectors", config, BeamConfig())
@@ -99,3 +99,10 @@ def test_every_candidate_gets_the_vector_of_its_query(chat_sessions, config, tmp
 def test_sessions_that_are_not_whole_are_refused(config, tmp_path):
     with pytest.raises(DataError, match="was not written to the end"):
         queries.of_sessions(tmp_path, tmp_path / "out", config, BeamConfig())
+
+
+def test_every_intent_gets_the_vector_of_its_title(chat_sessions, config, tmp_path):
+    assert queries.of_intents(chat_sessions, tmp_path / "intents", config, BeamConfig())["rows"] == 4
+    found = {row["intent_id"]: row["vector"] for row in rows_of(tmp_path / "intents")}
+    [expected] = Reasoner(config).of_queries(["Where is my parcel?"])
+    np.testing.assert_allclose(found["late"], expected, atol=1e-4)

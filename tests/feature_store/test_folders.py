@@ -1,7 +1,7 @@
 import pytest
 
 from feature_store.errors import DataError
-from feature_store.folders import new_folder, read_manifest, write_manifest
+from feature_store.folders import describe, new_folder, read_manifest, version, write_manifest
 
 
 def test_an_error_leaves_no_folder(tmp_path):
@@ -30,3 +30,13 @@ def test_a_broken_manifest_is_an_error_that_names_it(tmp_path):
     (tmp_path / "MANIFEST.json").write_text("{")
     with pytest.raises(DataError, match="MANIFEST.json: not valid JSON"):
         read_manifest(tmp_path)
+
+
+def test_a_version_is_of_what_the_manifest_describes(tmp_path):
+    versions = []
+    for name, content in (("a", "x"), ("b", "x"), ("c", "y")):
+        with new_folder(tmp_path / name) as folder:
+            (folder / "file").write_text(content)
+            write_manifest(folder, {"files": [describe(folder / "file", folder)]})
+        versions.append(version(tmp_path / name))
+    assert versions[0] == versions[1] != versions[2] and len(versions[0]) == 12
