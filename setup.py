@@ -10,7 +10,12 @@ setup(
     description="A large language model and a recommender, trained together",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
-    package_data={"antiphon": ["report.css"], "llm_offline.knowledge": ["prompts/*.txt"]},
+    package_data={
+        "antiphon": ["report.css"],
+        "feature_store.datasets.chatbot": ["*.json", "*.jsonl"],
+        "feature_store.datasets.intents": ["*.jsonl"],
+        "llm_offline.knowledge": ["prompts/*.txt"],
+    },
     install_requires=[
         "accelerate",  # transformers needs it to read a GGUF file
         "apache-beam==2.77.0",

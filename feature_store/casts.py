@@ -170,13 +170,21 @@ def _parse_iso(text: pa.Array) -> pa.Array:
 
 
 def _to_list(column: pa.Array, field: Field) -> Cast:
+    """Each value of a list as a scalar is; a list with a bad value is bad."""
     if _is_text(column):
-        parts = pc.split_pattern(column.cast(pa.string()), "|")
-        empty = pa.scalar([], parts.type)
-        parts = pc.if_else(pc.equal(column.cast(pa.string()), ""), empty, parts)
-        return Cast(parts.cast(field.arrow_type), np.zeros(len(column), bool))
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        value = column.type.value_type
-        if pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_integer(value):
-            return Cast(column.cast(field.arrow_type), np.zeros(len(column), bool))
-    return _all_bad(column, field.arrow_type)
+        text = column.cast(pa.string())
+        lists = pc.split_pattern(text, "|")
+        lists = pc.if_else(pc.equal(text, ""), pa.scalar([], lists.type), lists)
+    elif pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        lists = column.cast(pa.list_(column.type.value_type))
+    else:
+        return _all_bad(column, field.arrow_type)
+    values, bad = cast(lists.flatten(), Field(field.name, field.dtype))
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    parents = np.repeat(np.arange(len(lists)), lengths)
+    bad_rows = np.zeros(len(lists), bool)
+    bad_rows[parents[bad]] = True
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    mask = pc.or_(pc.is_null(lists), pa.array(bad_rows))
+    made = pa.ListArray.from_arrays(offsets, values, mask=mask) if len(lists) else pa.array([], pa.list_(values.type))
+    return Cast(made.cast(field.arrow_type), bad_rows)

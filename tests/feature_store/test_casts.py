@@ -94,3 +94,14 @@ def test_lists_of_text():
 def test_dictionary_columns_are_read_as_their_values():
     column = pa.array(["1", "x"]).dictionary_encode()
     assert cast(column, Field("n", "int64")).values.to_pylist() == [1, None]
+
+
+def test_lists_are_cast_value_by_value():
+    raw = pa.array([["1", "2"], ["x"], [], None])
+    values, bad = cast(raw, Field("a", "float32", shape=(None,)))
+    assert values.to_pylist() == [[1.0, 2.0], None, [], None]
+    assert bad.tolist() == [False, True, False, False]
+    whole, _ = cast(pa.array([[1.0, 2.0], [1.5]]), Field("a", "int64", shape=(None,)))
+    assert whole.to_pylist() == [[1, 2], None]
+    texts, _ = cast(pa.array(["3|4", ""]), Field("a", "int64", shape=(None,)))
+    assert texts.to_pylist() == [[3, 4], []]
