@@ -100,9 +100,12 @@ def parser() -> argparse.ArgumentParser:
     experiment.add_argument("--log", type=Path, required=True, metavar="FOLDER", help="folder of the served log")
     experiment.add_argument("--out", type=Path, metavar="FILE", help="write the report to a file too")
 
-    simulate = _command(commands, "simulate", "write the log of a simulated shop, with the true probabilities")
-    simulate.add_argument("what", choices=("market",), metavar="market", help="the section market of the config")
-    simulate.add_argument("--out", type=Path, metavar="FOLDER", help="its folder (default: the config's data.path)")
+    simulated = "write the log of a simulated shop or chatbot, with the true probabilities"
+    simulate = _command(commands, "simulate", simulated)
+    sections = "the section of the config: market or chat"
+    simulate.add_argument("what", choices=("market", "chatbot"), metavar="market|chatbot", help=sections)
+    its_folder = "its folder (default: the config's data.path or chat.path)"
+    simulate.add_argument("--out", type=Path, metavar="FOLDER", help=its_folder)
 
     replay_help = "send the requests of a served log to a server and compare its answers with the log's"
     replay.add(_plain(commands, "replay", replay_help))
@@ -233,7 +236,7 @@ def _dispatch(options: argparse.Namespace) -> int:
     if options.command == "simulate":
         from antiphon import simulate
 
-        return simulate.run(config, options.out)
+        return {"market": simulate.market, "chatbot": simulate.chatbot}[options.what](config, options.out)
     if options.command == "experiment":
         from antiphon import experiment
 

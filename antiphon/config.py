@@ -22,6 +22,7 @@ from antiphon.parse import ConfigError, Override, convert, join, reject_unknown
 from antiphon.retraining.config import RetrainConfig
 from antiphon.strict_yaml import parse_yaml
 from beam_jobs.options import BeamConfig, SkewConfig
+from feature_store.chat_config import ChatConfig
 from feature_store.checks import require
 from feature_store.config import DataConfig, ExampleConfig, ExperimentConfig, FeatureConfig
 from feature_store.market.config import MarketConfig
@@ -46,7 +47,8 @@ class Config:
     section; here each is a whole `TrainConfig`. Without that section there is one variant, named "model".
     The first is the baseline of every comparison.
 
-    `market` is what `antiphon simulate market` makes; no stage reads it.
+    `market` is what `antiphon simulate market` makes; no stage reads it. `chat` is a service chatbot: with a path, the
+    run's stages are those of `antiphon/chatbot.py`.
 
     `sources` are kinds of knowledge about users that are computed before training, by name; `experiments` are splits of
     the users who are served.
@@ -56,6 +58,7 @@ class Config:
     runs: str = "runs"  # folder of run folders
     data: DataConfig = field(default_factory=DataConfig)
     market: MarketConfig = field(default_factory=MarketConfig)
+    chat: ChatConfig = field(default_factory=ChatConfig)
     beam: BeamConfig = field(default_factory=BeamConfig)
     embed: EmbedConfig = field(default_factory=EmbedConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from antiphon import records, refresh, work
+from antiphon import chatbot, records, refresh, work
 from antiphon.config import ITEM_TEXT, UNIVERSAL, Config
 from antiphon.records import Record
 from antiphon.stage import Stage
@@ -21,6 +21,8 @@ from feature_store.config import DataConfig
 
 def plan(config: Config) -> list[Stage]:
     """The stages of a run, each after those it builds on."""
+    if config.chat.path:
+        return chatbot.plan(config)
     text = ("embed",) if config.uses_knowledge else ()
     raw = sources(config.data)
     stages = [

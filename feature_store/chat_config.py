@@ -90,12 +90,11 @@ class WordsConfig:
 class ChatConfig:
     """A service chatbot's intents and sessions, and how requests to learn from are made of them."""
 
+    path: str = ""  # folder of the log, sessions.parquet and schema.json (`session_schema`); "": the run has no chatbot
     intents: IntentsConfig = field(default_factory=IntentsConfig)
-    sessions: str = ""  # one's own sessions.parquet; "": the simulator's
-    schema: str = ""  # JSON that declares one's own features (`session_schema`); "": those of the simulator
-    max_bad_share: float = 0.01
-    max_future_seconds: float = 86400.0  # a session later than now + this is a dead letter
     simulate: SimulateConfig = field(default_factory=SimulateConfig)
+    max_bad_share: float = 0.01  # more dead letters than this share of the sessions fails the job
+    max_future_seconds: float = 86400.0  # a session later than now + this is a dead letter
     test_days: float = 7.0  # at the end; labelled with the true intents
     valid_days: float = 3.0  # before those; labelled with clicks, as training is
     words: WordsConfig = field(default_factory=WordsConfig)
@@ -109,7 +108,3 @@ class ChatConfig:
         at_least("shards", self.shards, 1)
         for name in ("test_days", "valid_days"):
             above(name, getattr(self, name), 0)
-        simulated = not self.sessions
-        rule = "must be 'service' where sessions are simulated: the rules are about these intents"
-        require(not simulated or self.intents.reader == "service", "intents.reader", rule, self.intents.reader)
-        require(not self.schema or not simulated, "schema", "must be empty where sessions are simulated", self.schema)

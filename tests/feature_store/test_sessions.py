@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_store import intents, session_texts, sessions
-from feature_store.chat_config import ChatConfig, IntentsConfig, WordsConfig
+from feature_store.chat_config import ChatConfig, WordsConfig
 from feature_store.errors import DataError
 from feature_store.session_schema import BEHAVIOUR, INTENTS, SessionFeature, SessionSchema
 from feature_store.tables import RawBatch
@@ -21,10 +21,7 @@ SCHEMA = SessionSchema(
     {"entry": {1: "Home Page", 2: "Cart Page"}},
 )
 BEGIN = datetime(2026, 3, 2, 9, tzinfo=UTC)
-CONFIG = ChatConfig(
-    sessions="own.parquet", intents=IntentsConfig(reader="file", path="own.jsonl"), max_bad_share=0.9, test_days=1,
-    valid_days=1,
-)  # fmt: skip
+CONFIG = ChatConfig(max_bad_share=0.9, test_days=1, valid_days=1)
 
 
 def session(name: str, day: float, **changes: object) -> dict[str, object]:
