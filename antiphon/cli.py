@@ -86,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
     retrain = "train on what is new, gate, publish, compare, and promote or roll back; for a scheduler to call"
     retrain_command = _command(commands, "retrain", retrain)
     retrain_command.add_argument("--die-after", default="", metavar="STEP", help=argparse.SUPPRESS)  # for its tests
+    retrain_command.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # likewise: in one process
 
     versions = _command(commands, "versions", "list, diff, promote and roll back what retraining made")
     versions.add_argument("action", choices=VERSIONS, help=f"one of {', '.join(VERSIONS)}", metavar="ACTION")
@@ -212,7 +213,7 @@ def _dispatch(options: argparse.Namespace) -> int:
     if options.command == "retrain":
         from antiphon.retraining import run
 
-        return run.run(config, options.die_after)
+        return run.run(config, options.die_after, options.here)
     if options.command == "versions":
         from antiphon.retraining import versions
 

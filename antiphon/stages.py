@@ -196,7 +196,7 @@ def _data_settings(config: Config) -> dict[str, Any]:
 
 
 def _examples_settings(config: Config) -> dict[str, Any]:
-    settings = _without(_plain(config.examples), after=0, min_count=0, evict_days=0.0, served_log="")
+    settings = _without(_plain(config.examples), after=0, min_count=0, evict_days=0.0, served_log="", held="first")
     if log := config.examples.served_log:
         files = sorted(Path(log).glob("*.tfrecord*"))
         settings["served_log"] = [log, [[file.name, file.stat().st_size] for file in files]]

@@ -69,14 +69,16 @@ def arrive(folder: Path, period: int) -> None:
     os.utime(folder / "raw" / f"orders_{period}.csv", (period, period))
 
 
-def retrain(config: Path, die_after: str = "") -> None:
-    """`antiphon retrain` as a process; with ``die_after`` it is to kill itself after that step.
+def retrain(config: Path, die_after: str = "", here: bool = False) -> None:
+    """`antiphon retrain` as a process; with ``die_after`` it is to kill itself after that step, with ``here`` its
+    stages are done in it.
 
     Raises:
         RuntimeError: it ended otherwise.
     """
     command = [sys.executable, "-m", "antiphon.cli", "retrain", "-c", config.name]
     command += ["--die-after", die_after] if die_after else []
+    command += ["--here"] if here else []
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, cwd=config.parent, env=environment, capture_output=True, text=True)
     if done.returncode != (-signal.SIGKILL if die_after else 0):
@@ -95,7 +97,7 @@ def snapshot(folder: Path) -> dict[str, Any]:
         found[f"version {version.name}"] = files
     for path in sorted(places.glob("rounds/*")):
         decision = json.loads((path / "decision.json").read_text())
-        for section, names in (("measured", ("latency", "size")), ("training", ("seconds",))):
+        for section, names in (("measured", ("latency", "size")), ("training", ("seconds", "processor_seconds"))):
             decision[section] = {name: each for name, each in decision[section].items() if name not in names}
         decision["gate"] = [(each["rule"], each["passed"]) for each in decision["gate"]]
         found[f"round {path.name}"] = _rounded(decision)

@@ -28,22 +28,26 @@ STEPS = (
 )  # fmt: skip
 
 
-def run(folder: Path, steps: tuple[str, ...]) -> dict[str, Any]:
-    """Tries a kill after each of ``steps``; returns the states tried, and those that came to differ."""
+def run(folder: Path, steps: tuple[str, ...], here: bool = False) -> dict[str, Any]:
+    """Tries a kill after each of ``steps``; returns the states tried, and those that came to differ.
+
+    Args:
+        here: each round's stages are done in the process that is killed, in place of processes of their own.
+    """
     start = time.monotonic()
     base, chain = folder / "base", folder / "chain"
     _retrain_shop.arrive(_retrain_shop.make(base).parent, 0)
-    _retrain_shop.retrain(base / "shop.yaml")
+    _retrain_shop.retrain(base / "shop.yaml", here=here)
     _retrain_shop.arrive(base, 1)
     unbroken = shutil.copytree(base, folder / "unbroken")
-    _retrain_shop.retrain(unbroken / "shop.yaml")
+    _retrain_shop.retrain(unbroken / "shop.yaml", here=here)
     expected = _retrain_shop.snapshot(unbroken)
     shutil.copytree(base, chain)
     differing = {}
     for step in tqdm(steps, desc="kill after"):
-        _retrain_shop.retrain(chain / "shop.yaml", step)
+        _retrain_shop.retrain(chain / "shop.yaml", step, here)
         tried = shutil.copytree(chain, folder / step)
-        _retrain_shop.retrain(tried / "shop.yaml")
+        _retrain_shop.retrain(tried / "shop.yaml", here=here)
         found = _retrain_shop.snapshot(tried)
         wrong = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
         if wrong:
@@ -53,6 +57,7 @@ def run(folder: Path, steps: tuple[str, ...]) -> dict[str, Any]:
         "states_tried": len(steps),
         "states_equal": len(steps) - len(differing),
         "steps": list(steps),
+        "here": here,
         "differing": differing,
         "seconds": round(time.monotonic() - start, 1),
         "machine": _machine.describe(),
@@ -63,10 +68,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="antiphon bench retrain_crashes", description=__doc__)
     parser.add_argument("--steps", default=",".join(STEPS), metavar="STEP,STEP,...", help="kill after these alone")
     parser.add_argument("--folder", type=Path, help="where to work, empty; without it a temporary folder")
+    parser.add_argument("--here", action="store_true", help="a round is one process, its stages in it: faster")
     options = parser.parse_args(arguments)
     steps = tuple(step for step in STEPS if step in options.steps.split(","))
     with tempfile.TemporaryDirectory() as temporary:
-        result = run(options.folder or Path(temporary), steps)
+        result = run(options.folder or Path(temporary), steps, options.here)
     print(json.dumps(result))
     return int(result["states_equal"] != result["states_tried"])
 

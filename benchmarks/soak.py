@@ -27,7 +27,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from benchmarks import _machine, serving
-from feature_store.online import RedisOnlineStore
+from feature_store.online_redis import RedisOnlineStore
 from feature_store.schema import Schema
 from serving.client import Client
 

@@ -46,13 +46,16 @@ class DataConfig:
 @dataclass(frozen=True)
 class OnlineStoreConfig:
     kind: str = "sqlite"  # sqlite | redis
-    connection: str = ""  # redis: "host:port[,key=value]"
+    connection: str = ""  # redis: "host:port[,key=value...]"; of a cluster "host:port[,host:port...][,key=value...]"
+    cluster: bool = False  # redis: a cluster, of which some nodes are named
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, ("sqlite", "redis"))
         if self.kind == "redis":
             rule = "must be given where kind is 'redis'"
             require(bool(self.connection), "connection", rule, self.connection)
+        else:
+            require(not self.cluster, "cluster", f"must be false where kind is {self.kind!r}", self.cluster)
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class ExampleConfig:
     split: str = "leave_one_out"  # leave_one_out | global_time
     valid_quantile: float = 0.8  # global_time: validation starts at this quantile of event times
     test_quantile: float = 0.9
+    held: str = "first"  # global_time: which of a user's events in a period is the target, of those with one before:
+    # the first | last, whose history holds those in between
     windows: str = "last"  # training rows per user: last (newest L + 1 events) | all
     shards: int = 8  # TFRecord shards of the training split
     after: int = 0  # global_time: the quantiles are of the events later than this, in microseconds; earlier ones train
@@ -78,6 +83,7 @@ class ExampleConfig:
 
     def __post_init__(self) -> None:
         one_of("split", self.split, ("leave_one_out", "global_time"))
+        one_of("held", self.held, ("first", "last"))
         one_of("windows", self.windows, ("last", "all"))
         at_least("shards", self.shards, 1)
         above("valid_quantile", self.valid_quantile, 0)
@@ -87,6 +93,8 @@ class ExampleConfig:
             at_least(name, getattr(self, name), 0)
         rule = f"must be 0 with split {self.split!r}"
         require(self.split == "global_time" or not self.after, "after", rule, self.after)
+        rule = f"must be 'first' with split {self.split!r}"
+        require(self.split == "global_time" or self.held == "first", "held", rule, self.held)
 
 
 @dataclass(frozen=True)

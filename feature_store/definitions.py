@@ -36,7 +36,8 @@ def write_repository(folder: Path, schema: Schema, online: OnlineStoreConfig, pr
     folder.mkdir(parents=True, exist_ok=True)
     store = {"type": "sqlite", "path": "../online.db"}
     if online.kind == "redis":
-        store = {"type": "redis", "connection_string": online.connection}
+        kind = {"redis_type": "redis_cluster"} if online.cluster else {}
+        store = {"type": "redis", **kind, "connection_string": online.connection}
     config = {
         "project": project,
         "provider": "local",

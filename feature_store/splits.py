@@ -23,7 +23,7 @@ _LEAVE_ONE_OUT = """
 _GLOBAL_TIME = """
     SELECT *, count(*) FILTER (WHERE period = 'train') OVER (PARTITION BY user_id) AS trained,
         CASE WHEN period <> 'train' AND n >= 2 AND row_number() OVER (
-            PARTITION BY user_id, period, n >= 2 ORDER BY event_time) = 1 THEN period END AS held
+            PARTITION BY user_id, period, n >= 2 ORDER BY event_time {order}) = 1 THEN period END AS held
     FROM (
         SELECT *, CASE WHEN epoch_us(event_time) < $valid THEN 'train'
             WHEN epoch_us(event_time) < $test THEN 'valid' ELSE 'test' END AS period
@@ -40,8 +40,8 @@ def label_rows(events: Path, examples: ExampleConfig, length: int) -> tuple[pa.T
 
     ``leave_one_out``: a user's last event is the test target, the last but one the validation target; users
     with fewer than three events only train. ``global_time``: validation and test start at quantiles of all
-    events' times; a user's target is the first event of the period that has an event before it; training
-    sees nothing from the validation period on. ``length`` is L.
+    events' times; a user's target is the first event of the period that has an event before it (with ``held: last``
+    the last); training sees nothing from the validation period on. ``length`` is L.
     """
     connection, marked, parameters = _marked(events, examples)
     boundaries = dict(parameters)
@@ -85,7 +85,8 @@ def _marked(events: Path, examples: ExampleConfig) -> tuple[DuckDBPyConnection, 
         if times is None:
             raise DataError("no event is later", file=events, field="after", value=examples.after)
         boundaries = dict(zip(("valid", "test"), times, strict=True))
-    held = _GLOBAL_TIME if boundaries else _LEAVE_ONE_OUT
+    order = {"first": "ASC", "last": "DESC"}[examples.held]
+    held = _GLOBAL_TIME.format(order=order) if boundaries else _LEAVE_ONE_OUT
     tables = f"""numbered AS (
             SELECT user_id, item_id AS target, event_time AS label_time, event_time,
                 row_number() OVER (PARTITION BY user_id ORDER BY event_time) AS n,

@@ -52,6 +52,8 @@ class ServeConfig:
     enable_model_warmup: bool = True
     num_request_iterations_for_warmup: int = 0  # how often each warmup request is replayed; 0: once
     enable_signature_method_name_check: bool = False
+    enable_serialization_as_tensor_content: bool = False  # Predict over gRPC answers numbers as bytes, not one by one
+    enable_grpc_healthcheck_service: bool = False  # answer gRPC's standard health check
     enable_retrieval: bool = True  # load a version's index with it, and answer Retrieve
     # Batching
     enable_batching: bool = False

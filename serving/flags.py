@@ -59,6 +59,16 @@ _SETTINGS = {
         _flag,
         "refuse a signature of another method",
     ),
+    "enable_serialization_as_tensor_content": (
+        "enable_serialization_as_tensor_content",
+        _flag,
+        "answer Predict's numbers as tensor_content",
+    ),
+    "enable_grpc_healthcheck_service": (
+        "enable_grpc_healthcheck_service",
+        _flag,
+        "answer gRPC's standard health check",
+    ),
     "enable_retrieval": ("enable_retrieval", _flag, "load each version's retrieval index, and answer Retrieve"),
     "enable_batching": ("enable_batching", _flag, "put requests together into batches"),
     "batching_parameters_file": ("batching_parameters_file", str, "BatchingParameters in text form"),
@@ -94,6 +104,11 @@ _WITHOUT_EFFECT = (
     "remove_unused_fields_from_bundle_metagraph",
     "enable_profiler",
     "xla_cpu_compilation_enabled",
+    "xla_gpu_compilation_enabled",
+    "thread_pool_factory_config_file",
+    "mixed_precision",
+    "skip_initialize_tpu",
+    "prefer_tflite_model",
     "num_tflite_pools",
     "num_tflite_interpreters_per_pool",
 )

@@ -43,11 +43,15 @@ class Inference:
 
     Every method takes the seconds it may take (`timeout`; None: no limit) and raises a `StatusError`: INVALID_ARGUMENT
     without a `ModelSpec`, as `ModelRegistry.acquire`, and as the function of the same name.
+
+    Args:
+        as_content: Predict answers numbers as their bytes (`tensor_content`), not one by one.
     """
 
-    def __init__(self, registry: ModelRegistry, metrics: Metrics):
+    def __init__(self, registry: ModelRegistry, metrics: Metrics, as_content: bool = False):
         self._registry = registry
         self._metrics = metrics
+        self._as_content = as_content
 
     def predict(
         self, request: predict_pb2.PredictRequest, timeout: float | None = None
@@ -62,7 +66,7 @@ class Inference:
         response = predict_pb2.PredictResponse()
         answered_by(response.model_spec, spec, version)
         for alias, array in arrays.items():
-            tensors.to_proto(array, outputs[alias].dtype, response.outputs[alias])
+            tensors.to_proto(array, outputs[alias].dtype, response.outputs[alias], self._as_content)
         return response
 
     def predict_arrays(

@@ -20,6 +20,7 @@ from feature_store.online import OnlineStore, open_online_store
 from serving.prometheus import Counter, Histogram, exponential, page
 
 READ, LATE, DOWN = "read", "late", "down"
+Read = tuple[list[dict[str, Any]], list[int | None]]
 DEADLINE = 0.05
 
 
@@ -52,6 +53,8 @@ class OnlineFeatures:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="online features")
         self.reads = Counter("/antiphon/serving/online_feature_reads", ["view", "outcome"])
         self.latency = Histogram("/antiphon/serving/online_feature_latency", ["view"], exponential(10, 1.8, 33))
+        self.keys = Counter("/antiphon/serving/online_feature_keys", ["view", "found"])
+        self.age = Histogram("/antiphon/serving/online_feature_age_seconds", ["view"], exponential(1, 4, 14))
 
     def __enter__(self) -> OnlineFeatures:
         return self
@@ -77,7 +80,9 @@ class OnlineFeatures:
         seconds = self._deadline if deadline is None else min(deadline, self._deadline)
         start = time.monotonic()
         try:
-            rows, outcome = self._within(view, keys, start + seconds), READ
+            rows, times = self._within(view, keys, start + seconds)
+            outcome = READ
+            self._tell(view, times)
         except (TimeoutError, StoreTimeout):
             outcome = LATE
         except StoreUnavailable:
@@ -87,13 +92,21 @@ class OnlineFeatures:
         return Rows(rows if outcome == READ else [dict(defaults) for _ in keys], outcome)
 
     def page(self) -> str:
-        """Reads by view and outcome, and their latency in microseconds, in Prometheus's text format."""
-        return page([self.reads, self.latency])
+        """In Prometheus's text format: reads by view and outcome, their latency in microseconds; keys by whether the
+        store had them (the hit rate); and how long ago what it had became true, in seconds (the freshness)."""
+        return page([self.reads, self.latency, self.keys, self.age])
 
-    def _within(self, view: str, keys: Sequence[str], end: float) -> list[dict[str, Any]]:
+    def _tell(self, view: str, times: Sequence[int | None]) -> None:
+        now, known = time.time(), [found for found in times if found is not None]
+        for answer, count in (("yes", len(known)), ("no", len(times) - len(known))):
+            if count:
+                self.keys.add((view, answer), count)
+        self.age.observe((view,), *(max(now - found / 1e6, 0.0) for found in known))
+
+    def _within(self, view: str, keys: Sequence[str], end: float) -> Read:
         if not self._free.acquire(timeout=max(end - time.monotonic(), 0)):
             raise TimeoutError
-        read: Future[list[dict[str, Any]]] = self._pool.submit(self._store.read, view, keys)
+        read: Future[Read] = self._pool.submit(self._store.read_with_times, view, keys)
         read.add_done_callback(lambda _: self._free.release())
         return read.result(max(end - time.monotonic(), 0))
 

@@ -55,10 +55,11 @@ class Histogram:
         self._buckets: dict[Labels, list[int]] = defaultdict(lambda: [0] * (len(bounds) + 1))
         self._sums: dict[Labels, float] = defaultdict(float)
 
-    def observe(self, values: Labels, value: float) -> None:
+    def observe(self, values: Labels, *observed: float) -> None:
         with self._lock:
-            self._buckets[values][bisect.bisect_right(self._bounds, value)] += 1
-            self._sums[values] += value
+            for value in observed:
+                self._buckets[values][bisect.bisect_right(self._bounds, value)] += 1
+                self._sums[values] += value
 
     def lines(self) -> list[str]:
         with self._lock:

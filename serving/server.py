@@ -11,13 +11,14 @@ import signal
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from serving import flags, model_config, runtime, text_config, tls
+from serving import flags, health, model_config, runtime, text_config, tls
 from serving.config import ServeConfig
 from serving.config_watch import ModelConfigWatch
 from serving.grpc_api import ModelService, PredictionService, RetrievalService
@@ -31,6 +32,8 @@ from serving.rest_api import RestApi
 from serving.status import StatusError
 
 log = logging.getLogger(__name__)
+
+SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
 
 class Server:
@@ -90,7 +93,7 @@ class Server:
             request_log.close()
             self._runtime.stop()
             raise
-        inference = Inference(self._registry, metrics)
+        inference = Inference(self._registry, metrics, config.enable_serialization_as_tensor_content)
         try:
             self._grpc = _grpc_server(config)
             prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
@@ -101,6 +104,8 @@ class Server:
             )
             if config.enable_retrieval:
                 RetrievalService(self._registry, metrics).add_to(self._grpc)
+            if config.enable_grpc_healthcheck_service:
+                health.add_to(self._grpc, SERVICES)
             self.grpc_port = _bind(self._grpc, config, credentials)
             timeout = config.rest_timeout_ms / 1000 or None
             api = RestApi(
@@ -213,9 +218,15 @@ def run(models: dict[str, Path] | Sequence[ModelConfig], config: ServeConfig) ->
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m serving.server", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.server", description=__doc__.splitlines()[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     flags.add_model(parser)
     flags.add(parser)
+    spoken = metadata.version("tensorflow-serving-api")
+    versions = f"TensorFlow ModelServer: {spoken}, as antiphon speaks it\nTensorFlow Library: {tf.__version__}"
+    parser.add_argument("--version", action="version", version=versions, help="tell the versions and end")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 
 MAX_BYTES = 1 << 28  # a proto of a few bytes may announce any shape: its values are repeated to fill it
 _STRING_BYTES = 32  # an empty string: a pointer here, 24 bytes in TensorFlow
@@ -86,9 +86,18 @@ def _from_rare(proto: tensor_pb2.TensorProto) -> np.ndarray:
         raise ValueError(str(error)) from error
 
 
-def to_proto(array: np.ndarray, dtype: int, proto: tensor_pb2.TensorProto) -> None:
-    """Writes `array` into `proto`, its values in the typed field (`float_val`, …) as TF Serving does."""
+def to_proto(array: np.ndarray, dtype: int, proto: tensor_pb2.TensorProto, as_content: bool = False) -> None:
+    """Writes `array` into `proto`, its values in the typed field (`float_val`, …) as TF Serving does.
+
+    Args:
+        as_content: numbers as their bytes in `tensor_content`; strings have no such form.
+    """
     field = _VALUE_FIELD.get(dtype)
+    if as_content and field is not None and dtype != types_pb2.DT_STRING:
+        proto.dtype = dtype
+        proto.tensor_shape.dim.extend(tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in array.shape)
+        proto.tensor_content = np.ascontiguousarray(array).tobytes()
+        return
     if field is None:
         proto.CopyFrom(tf.make_tensor_proto(array, dtype))
         return

@@ -39,7 +39,7 @@ def train(
     examples: Path, knowledge: Path | None, out: Path, train: TrainConfig, tf_config: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """See ``trainer.train.run``. With ``tf_config`` this process coordinates that cluster."""
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     data = Examples(examples)
     _check_length(data, train)
     train = fitted(train, data)
@@ -63,6 +63,7 @@ def train(
         "examples": progress.examples,
         "repeated": progress.repeated,
         "seconds": time.perf_counter() - start,
+        "processor_seconds": time.process_time() - processor,  # of this process, not of a cluster's others
         "cluster": train.cluster,
         "knowledge": _made_by(train, data, out, progress.best_epoch),
         **({"start": progress.start} if progress.start else {}),

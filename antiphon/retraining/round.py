@@ -18,12 +18,14 @@ class Round:
     """
     Attributes:
         config: of the run. state: before the round. held: descriptor of the lock on retraining.
+        here: whether its stages are done in this process; else each is one of its own.
     """
 
     config: Config
     places: Places
     state: State
     held: int
+    here: bool = False
 
     @property
     def number(self) -> int:
@@ -84,8 +86,11 @@ class Round:
         return [stage for stage in plan.values() if stage.name in wanted]
 
     def do(self, stage: Stage) -> None:
-        """The stage, in a process of its own, unless what it made holds."""
-        runner.run_stages(self.own, [stage], skip=True)
+        """The stage, unless what it made holds."""
+        if not self.here:
+            runner.run_stages(self.own, [stage], skip=True)
+        elif not stages.holds(self.own, stage):
+            stages.do(self.own, stage)
 
     def result(self, step: str) -> dict[str, Any]:
         """What a finished step of this round came to."""

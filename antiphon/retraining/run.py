@@ -15,20 +15,21 @@ from antiphon.retraining.steps import AFTER_TRAINING, Step, examples_told, new_e
 from antiphon.stages import Stage
 
 
-def run(config: Config, die_after: str = "") -> int:
+def run(config: Config, die_after: str = "", here: bool = False) -> int:
     """Does a round: every step once, in order, each recorded before the next begins.
 
     Killed at any moment and run again, it goes on with the step it was at.
 
     Args:
         die_after: a step after which the process kills itself, by which a test tries that.
+        here: do the stages in this process, for data so small that starting processes takes longer.
 
     Raises:
         Busy: another retraining is at work. StageFailed: naming the step and its log.
     """
     places = Places.of(config)
     with processes.lock(places.folder) as held:
-        round_ = Round(config, places, places.read_state(), held)
+        round_ = Round(config, places, places.read_state(), held, here)
         sources = records.fingerprint(stages.sources(config.data))
         if sources == round_.state.sources:
             print(f"{config.name}: the raw files are those of round {round_.state.round}: nothing to do", flush=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon import processes, records
-from antiphon.retraining import canary_server, gate, record
+from antiphon.retraining import canary_server, gate, measuring, record
 from antiphon.retraining.round import Round
 from serving import rollout
 
@@ -194,14 +194,18 @@ def _items(folder: Path) -> list[str]:
 
 
 def _replay(round_: Round, step: str, what: Mapping[str, Any]) -> dict[str, Any]:
-    """`antiphon.retraining.measuring` in a process of its own.
+    """`antiphon.retraining.measuring`, in a process of its own unless the round's are all in this one.
 
     Raises:
         StageFailed: naming its log.
     """
     result = round_.folder / "replay" / f"{step}.json"
     result.parent.mkdir(parents=True, exist_ok=True)
-    told = json.dumps({**what, "examples": str(round_.folder / "examples"), "result": str(result)})
+    what = {**what, "examples": str(round_.folder / "examples"), "result": str(result)}
+    if round_.here:
+        measuring.main(what)
+        return json.loads(result.read_text(encoding="utf-8"))
+    told = json.dumps(what)
     log = round_.folder / "logs" / f"{step}.log"
     code = processes.run([sys.executable, "-P", "-m", "antiphon.retraining.measuring", told], log, [round_.held])
     if code:

@@ -108,7 +108,7 @@ class Results:
     def _write(self) -> None:
         rows = [_flat(self.rows[row]) for row in sorted(self.rows)]
         content = {"rows": rows, "paired": [_told(self.paired[rows]) for rows in sorted(self.paired)]}
-        records.write_text(self.path, records.to_json(_rounded(content)))
+        records.write_text(self.path, records.to_json(rounded(content)))
 
 
 def _flat(result: Result) -> dict[str, Any]:
@@ -138,9 +138,9 @@ def _comparisons(values: Mapping[str, Any]) -> dict[str, Comparison]:
     return {name: Comparison(**found) for name, found in values.items()}
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     return round(value, 6) if isinstance(value, float) else value

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import told_users
 from hypothesis import settings
-from redis_process import RedisProcess
+from redis_process import RedisClusterProcesses, RedisProcess
 
 from feature_store import build, folders
 from feature_store.config import ExampleConfig, FeatureConfig
@@ -97,3 +97,11 @@ def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = RedisProcess(tmp_path_factory.mktemp("redis"))
     yield server.address
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """host:port of both servers of a Redis cluster of our own, gone after the tests."""
+    servers = RedisClusterProcesses(tmp_path_factory.mktemp("redis_cluster"))
+    yield servers.addresses
+    servers.stop()

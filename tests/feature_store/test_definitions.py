@@ -35,6 +35,10 @@ def test_a_view_without_features_is_left_out():
     [
         (OnlineStoreConfig(), {"type": "sqlite", "path": "../online.db"}),
         (OnlineStoreConfig("redis", "host:1,db=2"), {"type": "redis", "connection_string": "host:1,db=2"}),
+        (
+            OnlineStoreConfig("redis", "one:1,two:2", cluster=True),
+            {"type": "redis", "redis_type": "redis_cluster", "connection_string": "one:1,two:2"},
+        ),
     ],
 )
 def test_the_online_store_is_the_configs(tmp_path, online, expected):

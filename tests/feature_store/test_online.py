@@ -9,11 +9,15 @@ from datetime import UTC, datetime
 import pandas as pd
 import pyarrow as pa
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from redis import Redis
+from redis.exceptions import ResponseError
 from redis_process import RedisProcess
 
 from feature_store import build, definitions, folders, online
 from feature_store.config import OnlineStoreConfig
 from feature_store.errors import DataError, StoreTimeout, StoreUnavailable
+from feature_store.online_redis import RedisOnlineStore, _microseconds, _timestamp
 from feature_store.schema import Field, Schema
 
 ODD = "line\nbreak é '"
@@ -21,10 +25,12 @@ EVENTS = [("a", "x", 1_000_000), ("a", ODD, 3_000_000), ("b", "z", 4_000_000)]
 SCHEMA = Schema(user_attributes=(Field("age", "int64"), Field("score", "float32"), Field("city")))
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "cluster"])
 def backend(request):
     if request.param == "sqlite":
         return OnlineStoreConfig()
+    if request.param == "cluster":  # the second node alone is named: the first is found through it
+        return OnlineStoreConfig("redis", request.getfixturevalue("redis_cluster")[1], cluster=True)
     return OnlineStoreConfig("redis", request.getfixturevalue("redis_address"))
 
 
@@ -62,6 +68,13 @@ def test_rows_read_back_in_the_order_asked_and_unknown_keys_as_defaults(store):
         {"age": -3, "score": 0.5, "city": "Rome"},
     ]
     assert store.read("user_profile", []) == []
+
+
+def test_a_read_tells_from_when_on_each_key_s_features_are_true(store):
+    store.write("user_profile", profiles(("a", 1_700_000_005, 1, 0.5, "Rome"), ("b", 7, 2, 0.5, "Oslo")))
+    rows, times = store.read_with_times("user_profile", ["b", "nobody", "a"])
+    assert [row["age"] for row in rows] == [2, 0, 1]
+    assert times == [7_000_000, None, 1_700_000_005_000_000]
 
 
 def test_an_older_row_never_replaces_a_newer_one_and_an_equal_one_does(store):
@@ -133,8 +146,34 @@ def test_the_newest_row_of_every_key_is_served_even_from_a_renamed_folder(backen
     assert found.to_dict()["history"] == [["x", ODD]]
 
 
+def test_a_cluster_s_keys_lie_on_all_of_its_servers(redis_cluster):
+    servers = [Redis(*address.split(":")) for address in redis_cluster]
+    before = [server.dbsize() for server in servers]
+    with RedisOnlineStore(SCHEMA, f"test_{uuid.uuid4().hex}", ",".join(redis_cluster), cluster=True) as store:
+        store.write("user_profile", profiles(*((str(n), 1, n, 0.0, "") for n in range(100))))
+        assert [row["age"] for row in store.read("user_profile", [str(n) for n in range(100)])] == list(range(100))
+    added = [server.dbsize() - known for server, known in zip(servers, before, strict=True)]
+    assert sum(added) == 100 and min(added) > 0
+
+
+def test_an_interrupted_exchange_leaves_no_answers_for_the_next(redis_address):
+    """Some answers were not read: the connection is given up, so the next command does not take them for its own."""
+    with RedisOnlineStore(SCHEMA, f"test_{uuid.uuid4().hex}", redis_address) as store:
+        with pytest.raises(ResponseError):
+            store._send([(b"GET", b"a", b"b"), (b"SET", b"x", b"1")])  # GET takes one key
+        assert store._send([(b"ECHO", b"mine")]) == [b"mine"]
+
+
+@pytest.mark.parametrize("time", [0, 1, 999_999, 1_000_000, 1_700_000_000_123_456, -1, -1_500_000])
+def test_times_are_those_of_protobuf(time):
+    stamp = Timestamp()
+    stamp.FromMicroseconds(time)
+    assert _timestamp(time) == stamp.SerializeToString()
+    assert _microseconds(_timestamp(time)) == time
+
+
 def test_many_keys_are_one_round_trip(redis_address):
-    with online.RedisOnlineStore(SCHEMA, "test", redis_address) as store:
+    with RedisOnlineStore(SCHEMA, "test", redis_address) as store:
 
         def reads() -> int:
             return store._client.info("commandstats").get("cmdstat_hmget", {}).get("calls", 0)
@@ -166,6 +205,7 @@ def test_a_store_that_is_not_there_is_named(tmp_path):
         online.open_online_store(tmp_path / "repo", SCHEMA)
 
 
+@pytest.mark.parametrize("backend", ["sqlite", "redis"], indirect=True)
 def test_a_store_that_is_locked_or_does_not_answer_is_too_late(repository, backend, request):
     if backend.kind == "sqlite":
         other = sqlite3.connect(repository.parent / "online.db", isolation_level=None)

@@ -64,6 +64,20 @@ def test_global_time_takes_each_users_first_event_of_a_period(split):
     ]
 
 
+def test_global_time_can_take_the_last_event_of_a_period(split):
+    events = [("a", "p", 1), ("a", "q", 2), ("a", "r", 6), ("a", "s", 7), ("a", "t", 9)]
+    events += [("b", "p", 3), ("b", "q", 8), ("b", "r", 10), ("c", "p", 4), ("d", "p", 5)]
+    rows, _, _ = split(events, split="global_time", held="last", valid_quantile=0.51, test_quantile=0.81)
+    assert [row for row in rows if row[0] != "train"] == [
+        ("test", "a", "t", 9),
+        ("test", "b", "r", 10),
+        ("valid", "a", "s", 7),
+        ("valid", "b", "q", 8),
+    ]
+    with pytest.raises(ValueError, match="held must be 'first' with split 'leave_one_out', received 'last'"):
+        split(events, held="last")
+
+
 def test_global_time_skips_a_first_event_that_has_nothing_before_it(split):
     events = [("a", "p", 1), ("a", "q", 2), ("b", "p", 8), ("b", "q", 9), ("b", "r", 10)]
     rows, boundaries, _ = split(events, split="global_time", valid_quantile=0.5, test_quantile=0.9)

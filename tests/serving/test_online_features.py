@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,11 +27,13 @@ class Store:
             raise DataError("a feature view is one of ['user_history']", value=view)
         return {"history": []}
 
-    def read(self, view: str, keys: Sequence[str]) -> list[dict[str, list[str]]]:
+    def read_with_times(self, view: str, keys: Sequence[str]) -> tuple[list[dict[str, list[str]]], list[int | None]]:
         assert self.answer.wait(LONG)
         if self.error is not None:
             raise self.error
-        return [{"history": [key]} for key in keys]
+        minute_ago = int((time.time() - 60) * 1e6)
+        times = [None if key == "unknown" else minute_ago for key in keys]
+        return [{"history": [key]} for key in keys], times
 
     def close(self) -> None:
         self.closed = True
@@ -61,6 +64,17 @@ def test_gives_defaults_when_the_store_is_late_and_goes_on_when_it_is_back(store
     assert ':antiphon:serving:online_feature_reads{view="user_history",outcome="late"} 2' in lines
     assert ':antiphon:serving:online_feature_reads{view="user_history",outcome="read"} 1' in lines
     assert ':antiphon:serving:online_feature_latency_count{view="user_history"} 3' in lines
+
+
+def test_hit_rate_and_freshness_are_counted_by_key(store: Store) -> None:
+    with OnlineFeatures(store, LONG) as features:
+        features.read("user_history", ["a", "unknown", "b"])
+        features.read("user_history", ["a"])
+        lines = features.page().splitlines()
+    assert ':antiphon:serving:online_feature_keys{view="user_history",found="yes"} 3' in lines
+    assert ':antiphon:serving:online_feature_keys{view="user_history",found="no"} 1' in lines
+    assert ':antiphon:serving:online_feature_age_seconds_bucket{view="user_history",le="16"} 0' in lines
+    assert ':antiphon:serving:online_feature_age_seconds_bucket{view="user_history",le="65536"} 3' in lines
 
 
 @pytest.mark.parametrize(("error", "outcome"), [(StoreTimeout("slow"), LATE), (StoreUnavailable("gone"), DOWN)])

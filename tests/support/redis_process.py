@@ -15,15 +15,13 @@ import pytest
 class RedisProcess:
     """redis-server on a free port, at one address for as long as this lives; skips the test where there is none."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         if not (binary := shutil.which("redis-server")):
             pytest.skip("no redis-server on this machine; install it to test the Redis online store")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = _free_port()
         self.address = f"127.0.0.1:{self._port}"
         port, place = str(self._port), str(folder)
-        self._command = [binary, "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", place]
+        self._command = [binary, "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", place, *options]
         self.start()
 
     def start(self) -> None:
@@ -49,3 +47,35 @@ class RedisProcess:
         self.go_on()
         self._server.terminate()
         self._server.wait(10)
+
+
+class RedisClusterProcesses:
+    """A Redis cluster of two servers that share the keys."""
+
+    def __init__(self, folder: Path) -> None:
+        from redis import Redis
+
+        self._servers, half, buses = [], 8192, [_free_port(), _free_port()]
+        for bus in buses:
+            (folder / str(bus)).mkdir()
+            options = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
+            self._servers.append(RedisProcess(folder / str(bus), *options))
+        self.addresses = [server.address for server in self._servers]
+        nodes = [Redis(host, int(port)) for host, _, port in (address.partition(":") for address in self.addresses)]
+        for number, node in enumerate(nodes):
+            node.execute_command("CLUSTER", "ADDSLOTSRANGE", number * half, (number + 1) * half - 1)
+        nodes[0].execute_command("CLUSTER", "MEET", *self.addresses[1].split(":"), buses[1])
+        deadline = time.monotonic() + 60
+        while not all(node.execute_command("CLUSTER INFO")["cluster_state"] == "ok" for node in nodes):
+            assert time.monotonic() < deadline, "the two servers do not make a cluster"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        for server in self._servers:
+            server.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
