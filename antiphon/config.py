@@ -21,12 +21,13 @@ import yaml
 from antiphon.parse import ConfigError, Override, convert, join, reject_unknown
 from antiphon.retraining.config import RetrainConfig
 from antiphon.strict_yaml import parse_yaml
-from beam_jobs.options import BeamConfig, SkewConfig
+from beam_jobs.options import BeamConfig, PriorConfig, SkewConfig
 from feature_store.chat_config import ChatConfig
 from feature_store.checks import require
 from feature_store.config import DataConfig, ExampleConfig, ExperimentConfig, FeatureConfig
 from feature_store.market.config import MarketConfig
 from llm_offline.config import EmbedConfig, LlmConfig, PromptConfig, SourceConfig
+from llm_offline.profile_config import GroupConfig, ProfileConfig
 from serving.config import IndexConfig, ServeConfig
 from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
 
@@ -51,7 +52,7 @@ class Config:
     run's stages are those of `antiphon/chatbot.py`.
 
     `sources` are kinds of knowledge about users that are computed before training, by name; `experiments` are splits of
-    the users who are served.
+    the users who are served. With `profiles` every user gets one, and `groups` and `priors` are made of them.
     """
 
     name: str
@@ -68,6 +69,9 @@ class Config:
     llm: LlmConfig = field(default_factory=LlmConfig)
     prompts: PromptConfig = field(default_factory=PromptConfig)
     sources: dict[str, SourceConfig] = field(default_factory=dict)
+    profiles: ProfileConfig | None = None
+    groups: GroupConfig = field(default_factory=GroupConfig)
+    priors: PriorConfig = field(default_factory=PriorConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     index: IndexConfig = field(default_factory=IndexConfig)

@@ -15,6 +15,7 @@ from antiphon import chatbot, records, refresh, work
 from antiphon.config import ITEM_TEXT, UNIVERSAL, Config
 from antiphon.records import Record
 from antiphon.stage import Stage
+from feature_store import folders
 from feature_store.checks import require
 from feature_store.config import DataConfig
 
@@ -35,6 +36,7 @@ def plan(config: Config) -> list[Stage]:
               ("examples",), work.examples, version=2),
     ]  # fmt: skip
     stages += [_knowledge_stage(config, source) for source in config.sources]
+    stages += group_stages(config) if config.profiles is not None else []
     stages += [prompts_stage(config)] if config.uses_prompts else []
     each = {variant: training_stages(config, variant) for variant in _in_order(config)}
     stages += [stage for some in each.values() for stage in some]
@@ -52,7 +54,8 @@ def plan(config: Config) -> list[Stage]:
 
 
 def embed_stage(config: Config) -> Stage:
-    return Stage("embed", ("embed",), ("ingest",), config.embed, ("knowledge/item_text",), work.embed)
+    settings = _encoder(_plain(config.embed))
+    return Stage("embed", ("embed",), ("ingest",), settings, ("knowledge/item_text",), work.embed)
 
 
 def prompts_stage(config: Config) -> Stage:
@@ -61,12 +64,30 @@ def prompts_stage(config: Config) -> Stage:
 
 
 def _knowledge_stage(config: Config, source: str) -> Stage:
-    settings = [config.sources[source], config.features.online]
-    folders = ("users", "shards", "features", *(() if config.sources[source].kind == "template" else ("items",)))
-    products = tuple(f"knowledge/{source}/{folder}" for folder in folders)
+    told = _plain(config.sources[source])
+    told |= {name: _encoder(told[name]) for name in ("reader", "encoder")}
+    settings = [told, config.features.online]
+    parts = ("users", "shards", "features", *(() if config.sources[source].kind == "template" else ("items",)))
+    products = tuple(f"knowledge/{source}/{folder}" for folder in parts)
     command = ("knowledge", "--source", source)
     needs = ("ingest", "examples")
     return Stage(f"knowledge-{source}", command, needs, settings, products, work.knowledge(source), version=2)
+
+
+def group_stages(config: Config) -> list[Stage]:
+    """Profiles, the groups that are made of them, and what is known of these."""
+    made = ("profiles/users", "profiles/dead_letter")
+    return [
+        Stage("profiles", ("profiles",), ("ingest",), config.profiles, made, work.profiles),
+        Stage("groups", ("groups",), ("profiles",), [config.groups, _kept_groups(config)], ("groups",), work.groups),
+        Stage("priors", ("priors",), ("ingest", "groups"), [config.priors, config.features.online], ("priors",),
+              work.priors),
+    ]  # fmt: skip
+
+
+def _kept_groups(config: Config) -> list[Any]:
+    """The manifest of the groups that are kept, by name, size and time of change."""
+    return work.file_identity(Path(config.groups.keep) / folders.MANIFEST) if config.groups.keep else []
 
 
 def training_stages(config: Config, variant: str) -> list[Stage]:
@@ -130,6 +151,8 @@ def find(config: Config, name: str) -> list[Stage]:
     stages += [] if config.uses_prompts else [prompts_stage(config)]
     if name == "knowledge":
         require(bool(config.sources), "sources", "must name at least one source of knowledge", config.sources)
+    if name in ("profiles", "groups", "priors"):
+        require(config.profiles is not None, "profiles", "must be given", config.profiles)
     found = [stage for stage in stages if name in (stage.name, stage.command[0])]
     require(bool(found), "the stage", f"must be one of {', '.join(stage.name for stage in stages)}", name)
     return found
@@ -201,6 +224,10 @@ def _examples_settings(config: Config) -> dict[str, Any]:
         files = sorted(Path(log).glob("*.tfrecord*"))
         settings["served_log"] = [log, [[file.name, file.stat().st_size] for file in files]]
     return settings
+
+
+def _encoder(settings: dict[str, Any]) -> dict[str, Any]:
+    return _without(settings, dimensions=0)
 
 
 def _without(settings: dict[str, Any], **younger: Any) -> dict[str, Any]:

@@ -73,6 +73,25 @@ def knowledge(source: str) -> Work:
     return work
 
 
+def profiles(config: Config) -> dict[str, Any]:
+    from beam_jobs import profiles
+
+    return profiles.run(config.folder / "tables", config.folder / "profiles", config.profiles, config.beam)
+
+
+def groups(config: Config) -> dict[str, Any]:
+    from beam_jobs import groups
+
+    return groups.run(config.folder / "profiles", config.folder / "groups", config.groups, config.beam)
+
+
+def priors(config: Config) -> dict[str, Any]:
+    from beam_jobs import priors
+
+    tables, groups, out = config.folder / "tables", config.folder / "groups", config.folder / "priors"
+    return priors.run(tables, groups, out, config.priors, config.features.online, config.beam)
+
+
 def train(variant: str) -> Work:
     """The work of training one variant."""
 
@@ -114,13 +133,16 @@ def train_identity(variant: str) -> Work:
 def prompts_file(settings: TrainConfig) -> list[Any]:
     """The file of CoCo's prompts, or their folder's manifest, by name, size and time of change."""
     file = Path(settings.coco.prompts)
-    file = file / folders.MANIFEST if file.is_dir() else file
-    return [str(file), file.stat().st_size, file.stat().st_mtime_ns] if file.is_file() else []
+    return file_identity(file / folders.MANIFEST if file.is_dir() else file)
 
 
 def start_file(settings: TrainConfig) -> list[Any]:
     """What says that the model in a folder to start from is trained, by name, size and time of change."""
-    file = Path(settings.start_from) / "history.json"
+    return file_identity(Path(settings.start_from) / "history.json")
+
+
+def file_identity(file: Path) -> list[Any]:
+    """Name, size and time of change; nothing where there is no such file."""
     return [str(file), file.stat().st_size, file.stat().st_mtime_ns] if file.is_file() else []
 
 

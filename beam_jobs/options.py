@@ -52,6 +52,24 @@ class SkewConfig:
         at_least("min_rows", self.min_rows, 1)
 
 
+@dataclass(frozen=True)
+class PriorConfig:
+    """What is told of a group of users as a whole (ChoirRec sections 4.3.2 and 4.3.3)."""
+
+    categories: int = 10  # K: the group's most frequent, which its sequence is taken from
+    categories_of: str = "leaf"  # of an item: leaf, the last it has | all
+    length: int = 20  # items of the sequence
+    purchase: str = "purchase"  # the event type of a purchase; "" takes all events
+    leave_one_out: bool = False  # also a prior for every user, of the group without that user
+    consistency_categories: int = 50  # whose share of a group's purchases tells how consistent it is
+    fanout: int = 16  # parts that a group's sums are made in before they are put together
+
+    def __post_init__(self) -> None:
+        require(self.categories_of in ("leaf", "all"), "categories_of", "must be 'leaf' or 'all'", self.categories_of)
+        for name in ("categories", "length", "consistency_categories", "fanout"):
+            at_least(name, getattr(self, name), 1)
+
+
 def pipeline_options(beam: BeamConfig) -> PipelineOptions:
     """Beam's options for a job. The runner is always named: Beam's default would fetch a program to run."""
     from apache_beam.options.pipeline_options import PipelineOptions

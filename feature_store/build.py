@@ -133,7 +133,7 @@ def _user_profile(tables: Path, view: FeatureView) -> Iterator[pa.RecordBatch]:
     """
     files = [str(tables / "events.parquet"), str(tables / "users.parquet")]
     for batch in connection.sql(query, params=files).to_arrow_reader(_CHUNK_EVENTS):
-        yield _fill(batch.append_column(CREATED_TIME, batch[EVENT_TIME]), view)
+        yield fill(batch.append_column(CREATED_TIME, batch[EVENT_TIME]), view)
 
 
 def _static(path: Path | list[Path], view: FeatureView, since: int) -> Iterator[pa.RecordBatch]:
@@ -141,10 +141,10 @@ def _static(path: Path | list[Path], view: FeatureView, since: int) -> Iterator[
     columns = [view.key, *(field.name for field in view.features)]
     for batch in ds.dataset(path, format="parquet").to_batches(columns=columns, batch_size=_CHUNK_EVENTS):
         times = pa.repeat(since, batch.num_rows).cast(pa.timestamp("us", tz="UTC"))
-        yield _fill(batch.append_column(EVENT_TIME, times).append_column(CREATED_TIME, times), view)
+        yield fill(batch.append_column(EVENT_TIME, times).append_column(CREATED_TIME, times), view)
 
 
-def _fill(batch: pa.RecordBatch, view: FeatureView) -> pa.RecordBatch:
+def fill(batch: pa.RecordBatch, view: FeatureView) -> pa.RecordBatch:
     """The view's columns, nulls at their defaults."""
     schema = view.arrow()
     columns = {name: batch[name].cast(schema.field(name).type) for name in schema.names}

@@ -48,7 +48,7 @@ def write_repository(folder: Path, schema: Schema, online: OnlineStoreConfig, pr
     }
     (folder / "feature_store.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     parts = [_HEADER]
-    for key in ("user_id", "item_id"):
+    for key in dict.fromkeys(("user_id", "item_id", *(view.key for view in online_views(schema)))):
         name = key.removesuffix("_id")
         parts.append(f'{name} = Entity(name="{name}", join_keys=["{key}"], value_type=ValueType.STRING)\n')
     parts += [_view(view) for view in online_views(schema)]

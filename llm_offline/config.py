@@ -22,8 +22,10 @@ class EncoderConfig:
     keep: str = "start"  # of a text of more than max_tokens: start | end
     batch_tokens: int = 2048  # padded tokens a batch
     normalize: bool = True
+    dimensions: int = 0  # keep the first n of a vector, before it is normalised (Matryoshka); 0 keeps all
 
     def __post_init__(self) -> None:
+        at_least("dimensions", self.dimensions, 0)
         one_of("pooling", self.pooling, ("mean", "last", "eos"))
         one_of("dtype", self.dtype, ("float32", "bfloat16", "float64"))
         one_of("keep", self.keep, ("start", "end"))

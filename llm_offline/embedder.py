@@ -33,7 +33,7 @@ class Embedder:
 
         Raises:
             FileNotFoundError, ValueError: as `language_model.load`; or pooling is "eos" and the tokenizer has
-                no end-of-sequence token.
+                no end-of-sequence token; or ``dimensions`` is more than the model's width.
         """
         self.config = config
         self._language_model: LanguageModel = load(config, adapter=adapter)
@@ -47,7 +47,10 @@ class Embedder:
         if config.device == "cpu" and config.dtype != "float64":
             pack_linears(model)
         model.to(config.device)
-        self.width = self._language_model.width
+        self.width = config.dimensions or self._language_model.width
+        if self.width > self._language_model.width:
+            rule = f"must be at most {self._language_model.width}, the width of {config.model!r}"
+            raise ValueError(f"{config.section}.dimensions {rule}, received {config.dimensions}")
         self.model_id = embedding_id(config, self._language_model.model_id)
         self.adapter_version = self._language_model.adapter_version
 
@@ -119,6 +122,7 @@ class Embedder:
             vectors = pooling.eos(states, mask, token_ids, self.tokenizer.eos_token_id)
         else:
             vectors = {"mean": pooling.mean, "last": pooling.last}[kind](states, mask)
+        vectors = vectors[:, : self.width]
         return torch.nn.functional.normalize(vectors, dim=1) if self.config.normalize else vectors
 
 

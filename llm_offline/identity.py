@@ -40,4 +40,5 @@ def embedding_id(config: EncoderConfig, model: str = "") -> str:
     """
     length = "normalized" if config.normalize else "raw"
     kept = "" if config.keep == "start" else f"/keep={config.keep}"
-    return f"{model or model_id(config)}/{config.pooling}/max_tokens={config.max_tokens}{kept}/{length}"
+    cut = f"/dimensions={config.dimensions}" if config.dimensions else ""
+    return f"{model or model_id(config)}/{config.pooling}/max_tokens={config.max_tokens}{kept}{cut}/{length}"

@@ -25,12 +25,14 @@ class Answer:
             was: the text is what the model was told).
         verdict: r4ec: the judge's newest, yes | no | unclear; "" where nobody judged.
         rounds: r4ec: times it was written anew.
+        rejected: fallback: the second answer as it came.
     """
 
     text: str
     outcome: str
     verdict: str = ""
     rounds: int = 0
+    rejected: str = ""
 
 
 def clean(text: str) -> str:
@@ -46,14 +48,27 @@ def well_formed(text: str) -> bool:
     return len(words) >= _WORDS and len(set(words)) >= _DISTINCT * len(words)
 
 
-def written(ask: Ask, prompts: Sequence[Prompt], fallbacks: Sequence[str]) -> list[Answer]:
-    """A usable answer to each prompt: the first, else a careful second one, else the fallback."""
-    answers = [Answer(clean(text), "first") for text in ask(prompts)]
-    again = [n for n, answer in enumerate(answers) if not well_formed(answer.text)]
+def usable(text: str) -> str:
+    """The text cleaned, or "" where it is not `well_formed`."""
+    found = clean(text)
+    return found if well_formed(found) else ""
+
+
+def written(
+    ask: Ask, prompts: Sequence[Prompt], fallbacks: Sequence[str], read: Callable[[str], str] = usable
+) -> list[Answer]:
+    """A usable answer to each prompt: the first, else a careful second one, else the fallback.
+
+    Args:
+        read: what is taken of an answer, "" where it is malformed.
+    """
+    first = ask(prompts)
+    answers = [Answer(read(text), "first") for text in first]
+    again = [n for n, answer in enumerate(answers) if not answer.text]
     second = ask([replace(prompts[n], careful=True) for n in again]) if again else []
-    for n, text in zip(again, map(clean, second), strict=True):
-        usable = well_formed(text)
-        answers[n] = Answer(text, "retried") if usable else Answer(fallbacks[n], "fallback")
+    for n, said in zip(again, second, strict=True):
+        text = read(said)
+        answers[n] = Answer(text, "retried") if text else Answer(fallbacks[n], "fallback", rejected=said)
     return answers
 
 

@@ -33,7 +33,7 @@ def test_what_is_well_formed(text, fine):
 def test_a_malformed_answer_is_asked_for_once_more_with_care_and_then_replaced():
     ask = Scripted(a=[GOOD], b=["no no no no no no no", GOOD + " Also"], c=["", "Films."])
     found = written(ask, [Prompt("a"), Prompt("b"), Prompt("c")], ["fa", "fb", "fc"])
-    assert found == [Answer(GOOD, "first"), Answer(GOOD, "retried"), Answer("fc", "fallback")]
+    assert found == [Answer(GOOD, "first"), Answer(GOOD, "retried"), Answer("fc", "fallback", rejected="Films.")]
     assert [(prompt.text, prompt.careful) for prompt in ask.asked] == [
         ("a", False), ("b", False), ("c", False), ("b", True), ("c", True),
     ]  # fmt: skip

@@ -58,7 +58,7 @@ def test_r4ec_stops_when_the_judge_agrees_and_keeps_what_cannot_be_bettered():
 
 def test_nobody_judges_a_fallback():
     model = Model(["", ""])
-    assert answers(model, FILMS, ["Jaws"], 3) == [Answer("Jaws", "fallback")]
+    assert answers(model, FILMS, ["Jaws"], 3) == [Answer("Jaws", "fallback", rejected="")]
 
 
 def test_the_id_names_what_a_vector_depends_on(tiny_llm):

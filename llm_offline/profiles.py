@@ -1,0 +1,109 @@
+"""A user's semantic profile (ChoirRec section 4.2.1): what is known, verbalised, and what a model makes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from llm_offline.chat import Prompt
+from llm_offline.embedder import Embedder
+from llm_offline.generator import Generator, generation_id
+from llm_offline.identity import embedding_id
+from llm_offline.knowledge.answers import Answer, Ask, well_formed, written
+from llm_offline.knowledge.texts import read_named
+from llm_offline.profile_config import ProfileConfig
+from llm_offline.prompts import plain
+
+PARTS = ("Core identity", "Key interests", "Consumption philosophy")
+_DAY = 86_400_000_000
+_WORDS = 2  # that each part has at least
+_PART = re.compile(rf"^\W*({'|'.join(PARTS)})\W*:\s*(.*)$", re.IGNORECASE)
+
+
+def verbalised(
+    attributes: Mapping[str, Any],
+    purchases: Iterable[tuple[int, Sequence[str]]],
+    searches: Iterable[tuple[int, str]],
+    end: int,
+    config: ProfileConfig,
+) -> str:
+    """What is known of a user before ``end``, as text; "" where nothing is. Order of arrival does not matter.
+
+    Args:
+        attributes: name -> value, None where it is not known. purchases: (time, categories of the item).
+        searches: (time, query). Times and ``end`` in microseconds.
+    """
+    told = [f"{name.replace('_', ' ').capitalize()}: {text}." for name, value in attributes.items()
+            if (text := plain(value))]  # fmt: skip
+    names = [f"Purchases of the last {config.recent_days:g} days", f"Purchases of the last {config.medium_days:g} days"]
+    counts: list[Counter[str]] = [Counter(), Counter(), Counter()]
+    for time, categories in purchases:
+        days = (end - time) / _DAY
+        if days <= 0 or (config.long_days and days > config.long_days):
+            continue
+        window = 0 if days <= config.recent_days else 1 if days <= config.medium_days else 2
+        counts[window].update(filter(None, map(plain, categories)))
+    for name, count in zip((*names, "Earlier purchases"), counts, strict=True):
+        if count:
+            frequent = sorted(count, key=lambda category: (-count[category], category))[: config.categories]
+            told.append(f"{name}: {', '.join(f'{category} ({count[category]})' for category in frequent)}.")
+    newest = sorted(((time, plain(query)) for time, query in searches if time < end), reverse=True)
+    different = list(dict.fromkeys(query for _, query in newest if query))[: config.searches]
+    told += [f"Recent searches: {'; '.join(different)}."] if different else []
+    return " ".join(told)
+
+
+def prompt(facts: str, config: ProfileConfig) -> Prompt:
+    """Its system part and beginning are the same for every user, so that they are computed once a batch."""
+    texts = read_named("profiles")
+    return Prompt(texts["user"].format(noun=config.noun, facts=facts), texts["system"])
+
+
+def parsed(text: str) -> str:
+    """The three parts of an answer, a line each; "" where one is missing, says next to nothing or runs in circles."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        if match := _PART.match(line.strip()):
+            name = next(part for part in PARTS if part.lower() == match[1].lower())
+            found.setdefault(name, " ".join(match[2].split()))
+    if any(len(re.findall(r"\w+", found.get(name, ""))) < _WORDS for name in PARTS):
+        return ""
+    lines = [f"{name}: {found[name]}" for name in PARTS]
+    return "\n".join(lines) if all(well_formed(line) for line in lines) else ""
+
+
+def answers(ask: Ask, facts: Sequence[str], config: ProfileConfig) -> list[Answer]:
+    """A profile of each user: as written, else as written with more care, else what is known itself."""
+    return written(ask, [prompt(fact, config) for fact in facts], facts, parsed)
+
+
+def profile_id(config: ProfileConfig) -> str:
+    """All that a profile's vector depends on but what is known of the user; without loading a model."""
+    if config.mode == "template":
+        return f"template/{embedding_id(config.encoder)}"
+    worded = json.dumps([config.noun, sorted(read_named("profiles").items())])
+    digest = hashlib.sha256(worded.encode()).hexdigest()[:8]
+    return f"{generation_id(config.generate)}/profile/wording={digest}/{embedding_id(config.encoder)}"
+
+
+class ProfileWriter:
+    """A language model that writes profiles, and the encoder of what it writes.
+
+    Raises:
+        FileNotFoundError, ValueError: as `language_model.load`.
+    """
+
+    def __init__(self, config: ProfileConfig) -> None:
+        self._config = config
+        self._generator, self._encoder = Generator(config.generate), Embedder(config.encoder)
+
+    def write(self, facts: Sequence[str]) -> tuple[list[Answer], np.ndarray]:
+        """n profiles, and their vectors (n, D)."""
+        found = answers(self._generator.answer, facts, self._config)
+        return found, self._encoder.encode([answer.text for answer in found])

@@ -1,0 +1,122 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_offline.knowledge.answers import Answer
+from llm_offline.profile_config import ProfileConfig, ProfileEncoderConfig
+from llm_offline.profiles import answers, parsed, profile_id, prompt, verbalised
+
+DAY = 86_400_000_000
+END = 100 * DAY
+GOOD = "Core identity: A young father.\nKey interests: Toys and prams.\nConsumption philosophy: Buys what lasts."
+
+
+def told(purchases=(), searches=(), attributes=None, **config):
+    return verbalised(attributes or {}, purchases, searches, END, ProfileConfig(**config))
+
+
+def test_attributes_purchases_by_window_and_searches_are_told():
+    purchases = [
+        (END - DAY, ["Baby", "diapers"]),
+        (END - 2 * DAY, ["Baby", "bottles"]),
+        (END - 7 * DAY, ["Toys"]),
+        (END - 8 * DAY, ["Garden"]),
+        (END - 31 * DAY, ["Books"]),
+    ]
+    searches = [(END - 3 * DAY, "pram"), (END - 2 * DAY, "cot"), (END - DAY, "pram")]
+    assert told(purchases, searches, {"home_city": "Rome", "age": None, "sex": "male"}) == (
+        "Home city: Rome. Sex: male. Purchases of the last 7 days: Baby (2), Toys (1), bottles (1), diapers (1). "
+        "Purchases of the last 30 days: Garden (1). Earlier purchases: Books (1). Recent searches: pram; cot."
+    )
+
+
+def test_nothing_from_the_end_on_is_told():
+    assert told([(END, ["Late"]), (END + 1, ["Later"])], [(END, "late")]) == ""
+
+
+def test_what_is_older_than_the_long_window_is_left_out():
+    purchases = [(END - 40 * DAY, ["Old"]), (END - 61 * DAY, ["Ancient"])]
+    assert told(purchases, long_days=60) == "Earlier purchases: Old (1)."
+
+
+def test_the_most_frequent_categories_and_the_newest_searches_are_kept():
+    purchases = [(END - 1, [name]) for name in ("a", "b", "b", "c", "c", "c")]
+    searches = [(END - n, f"q{n}") for n in range(1, 5)]
+    text = verbalised({}, purchases, searches, END, ProfileConfig(categories=2, searches=3))
+    assert text == "Purchases of the last 7 days: c (3), b (2). Recent searches: q1; q2; q3."
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 120), st.lists(st.sampled_from("abc"), max_size=2)), max_size=12),
+    st.lists(st.tuples(st.integers(0, 120), st.sampled_from(["x", "y", "z"])), max_size=6),
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_arrival_does_not_show(purchases, searches, random):
+    bought = [(END - days * DAY, names) for days, names in purchases]
+    sought = [(END - days * DAY, query) for days, query in searches]
+    text = told(bought, sought)
+    random.shuffle(bought)
+    random.shuffle(sought)
+    assert told(bought, sought) == text
+
+
+@pytest.mark.parametrize(
+    "text, read",
+    [
+        (GOOD, GOOD),
+        ("Sure!\n**core identity**: A young  father.\n- Key interests: Toys and prams.\nConsumption Philosophy: "
+         "Buys what lasts.\nMore", GOOD),
+        ("Core identity: A young father.\nKey interests: Toys and prams.", ""),
+        (GOOD.replace("Toys and prams.", "Toys"), ""),
+        (GOOD.replace("Toys and prams.", "toys toys toys toys toys toys toys toys toys"), ""),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_an_answer_has_three_parts_or_is_malformed(text, read):
+    assert parsed(text) == read
+
+
+def test_a_malformed_profile_is_asked_for_again_and_then_what_is_known_stands_in():
+    replies = {"fine": [GOOD], "late": ["no", GOOD], "never": ["no", "still no"]}
+    asked = []
+
+    def ask(prompts):
+        asked.extend(prompts)
+        return [replies[next(name for name in replies if name in prompt.text)].pop(0) for prompt in prompts]
+
+    assert answers(ask, ["fine", "late", "never"], ProfileConfig()) == [
+        Answer(GOOD, "first"),
+        Answer(GOOD, "retried"),
+        Answer("never", "fallback", rejected="still no"),
+    ]
+    assert [prompt.careful for prompt in asked] == [False, False, False, True, True]
+
+
+def test_prompts_differ_in_the_facts_alone_and_these_come_late():
+    one, two = (prompt(facts, ProfileConfig()) for facts in ("City: Rome.", "City: Oslo."))
+    assert one.system == two.system
+    assert one.text.replace("Rome", "Oslo") == two.text
+    assert len(one.system) > 500  # instruction and example are shared by every user
+
+
+def test_a_profiles_id_names_what_makes_its_vector():
+    encoder = ProfileEncoderConfig(layers=1)
+    template = profile_id(ProfileConfig(encoder=encoder))
+    assert template.startswith("template/minilm")
+    cut = profile_id(ProfileConfig(encoder=ProfileEncoderConfig(layers=1, dimensions=64)))
+    assert cut != template and "dimensions=64" in cut
+    assert profile_id(ProfileConfig(encoder=encoder, categories=2)) == template  # the text tells
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"mode": "guess"}, "mode must be one of 'template', 'generate', received 'guess'"),
+        ({"medium_days": 7.0}, "medium_days must be above 7"),
+        ({"long_days": 20.0}, "long_days must be 0 or above medium_days"),
+        ({"end": "soon"}, "end must be a time such as 2025-06-15, received 'soon'"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ProfileConfig(**settings)
