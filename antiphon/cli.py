@@ -74,6 +74,11 @@ def parser() -> argparse.ArgumentParser:
     rounds.add_argument("--rounds", metavar="N", type=int, help="in all; those that are done are not done again")
     rounds.add_argument("--step", help=argparse.SUPPRESS)  # one stage of one round
 
+    align = "align the chatbot's reasoner with its ranker, in rounds: candidates, rewards, tuning, vectors, ranker"
+    aligned = _command(commands, "align", align)
+    aligned.add_argument("--rounds", metavar="N", type=int, help="in all; those that are done are not done again")
+    aligned.add_argument("--step", help=argparse.SUPPRESS)  # one stage of one round
+
     llm = "serve the language model that trains with the recommender, until stopped"
     _command(commands, "llm", llm)
 
@@ -250,6 +255,13 @@ def _dispatch(options: argparse.Namespace) -> int:
 
         history = options.history.split(",") if options.history is not None else None
         return recommend.ask(config, options.user or [], history, options.server)
+    if options.command == "align":
+        if not options.child:
+            return runner.run_alignment(config, options.rounds, options.debug)
+        from antiphon import align, stages
+
+        stages.do(config, align.stage(config, options.step))
+        return 0
     name = options.command
     if variant := getattr(options, "variant", None):
         require(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from antiphon import processes, records, refresh
+from antiphon import align, processes, records, refresh
 from antiphon.clock import clock
 from antiphon.config import Config, dump
 from antiphon.stage import Stage
@@ -38,6 +38,20 @@ def run_rounds(config: Config, variant: str, rounds: int | None, debug: bool = F
         config = replace(config, variants=variants)
     run_stages(config, needed(config, variant), skip=True, debug=debug)
     refresh.tell(config, variant)
+    return 0
+
+
+def run_alignment(config: Config, rounds: int | None, debug: bool = False) -> int:
+    """The rounds of ranker and reasoner; what still holds is skipped.
+
+    Args:
+        rounds: in all; None is the config's.
+    """
+    if rounds is not None:
+        config = replace(config, align=replace(config.align, rounds=rounds))
+    align.check(config)
+    run_stages(config, align.stages(config), skip=True, debug=debug)
+    align.tell(config)
     return 0
 
 

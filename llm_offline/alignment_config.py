@@ -105,3 +105,82 @@ class TuneConfig:
             above(name, getattr(self, name), 0)
         require(0 <= self.warmup < 1, "warmup", "must be at least 0 and below 1", self.warmup)
         require(0 <= self.dropout < 1, "dropout", "must be at least 0 and below 1", self.dropout)
+
+
+@dataclass(frozen=True)
+class AlignConfig:
+    """The loop of ranker and reasoner (§4): candidates, rewards, Best-of-N, tuning, vectors, ranker, and again."""
+
+    section: ClassVar[str] = "align"
+    sessions: str = ""  # a folder of session texts
+    ranker: str = ""  # the module that trains rankers and rewards candidates, as docs/architecture.md says
+    rounds: int = 1
+    folds: int = 5  # rankers that are cross-fitted, so that none rewards what it was trained on
+    limit: int = 0  # sessions that candidates are written for, the first by id; 0 takes all that are to train on
+    strategy: str = "v1"  # v1 | v2 | v3 | v4; all but v1 need a teacher beside the reasoner itself
+    refine: str = "cl"  # cl | dpo
+    margins: bool = True  # of candidates with one NDCG, the larger margin makes a pair for dpo too
+    any_length: bool = False  # learn also from queries that are not of 10 to 20 words
+    priority: tuple[str, ...] = ()  # teachers, the preferred first; () is the order of teachers, the reasoner last
+    reasoner: ReasonerConfig = field(default_factory=ReasonerConfig)
+    teachers: dict[str, TeacherConfig] = field(default_factory=lambda: {"own": TeacherConfig()})
+    sft: TuneConfig = field(default_factory=TuneConfig)
+    refinement: TuneConfig = field(default_factory=TuneConfig)
+
+    def __post_init__(self) -> None:
+        at_least("rounds", self.rounds, 1)
+        at_least("folds", self.folds, 2)
+        at_least("limit", self.limit, 0)
+        one_of("strategy", self.strategy, STRATEGIES)
+        one_of("refine", self.refine, ("cl", "dpo"))
+        require(bool(self.teachers), "teachers", "must name at least one", self.teachers)
+        named = not self.priority or sorted(self.priority) == sorted(self.teachers)
+        require(named, "priority", f"must be a sequence of all teachers ({', '.join(self.teachers)})", self.priority)
+        if self.strategy != "v1":
+            rule = "must be two kinds, the reasoner itself (kind: self) and another, with v2, v3 and v4"
+            kinds = {teacher.kind == "self" for teacher in self.teachers.values()}
+            require(len(kinds) == 2, "teachers", rule, sorted(self.teachers))
+        states = self.reasoner.vector == "states" or self.refine == "dpo"
+        require(states, "reasoner.vector", "must be 'states' with refine: cl", self.reasoner.vector)
+        tunable = self.reasoner.pooling != "eos"
+        require(tunable, "reasoner.pooling", "must be 'last' or 'mean' to be tuned", self.reasoner.pooling)
+        same = (self.sft.rank, self.sft.alpha) == (self.refinement.rank, self.refinement.alpha)
+        rule = f"and alpha must be those of sft ({self.sft.rank}, {self.sft.alpha:g}): one adapter is tuned on"
+        require(same, "refinement.rank", rule, (self.refinement.rank, self.refinement.alpha))
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Teachers that are the reasoner itself."""
+        return tuple(name for name, teacher in self.teachers.items() if teacher.kind == "self")
+
+    @property
+    def preferred(self) -> tuple[str, ...]:
+        """Every teacher, the preferred first."""
+        others = tuple(name for name in self.teachers if name not in self.own)
+        return self.priority or (*others, *self.own)
+
+
+@dataclass(frozen=True)
+class ServiceConfig:
+    """The reasoner as a service, by OpenAI's embeddings interface."""
+
+    section: ClassVar[str] = "service"
+    adapter: str = ""  # a folder of one; "" is that of the newest round of `antiphon align`, or none
+    weights: str = "int8"  # float32 | int8, of the linear layers, on a processor
+    max_batch: int = 16  # prompts that go through the model together
+    max_wait_ms: float = 5.0  # that the first of a batch waits for others
+    max_queue: int = 256  # prompts that wait; further ones are turned away
+    deadline_ms: float = 1000.0  # of a request that names none; one that cannot be answered by then is not computed
+    threads: int = 0  # of the processor; 0 takes torch's choice, which is all cores
+    host: str = "127.0.0.1"
+    port: int = 8700  # 0 takes any free one
+    served_name: str = ""  # what requests call the model; "" is the adapter's version
+
+    def __post_init__(self) -> None:
+        one_of("weights", self.weights, ("float32", "int8"))
+        for name in ("max_batch", "max_queue"):
+            at_least(name, getattr(self, name), 1)
+        at_least("max_wait_ms", self.max_wait_ms, 0)
+        at_least("threads", self.threads, 0)
+        above("deadline_ms", self.deadline_ms, 0)
+        require(0 <= self.port < 65536, "port", "must be at least 0 and below 65536", self.port)

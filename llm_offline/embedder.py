@@ -14,6 +14,7 @@ from llm_offline import pooling
 from llm_offline.batching import length_batches
 from llm_offline.config import EncoderConfig
 from llm_offline.identity import embedding_id
+from llm_offline.int8 import quantize_linears
 from llm_offline.language_model import LanguageModel, load
 from llm_offline.packed_linear import pack_linears
 
@@ -28,9 +29,11 @@ class Embedder:
     ``adapter_version`` names.
     """
 
-    def __init__(self, config: EncoderConfig, adapter: Path | None = None) -> None:
+    def __init__(self, config: EncoderConfig, adapter: Path | None = None, weights: str = "float32") -> None:
         """Loads the model.
 
+        Args:
+            adapter: a folder of one. weights: float32 | int8, on a processor (`int8`), whose vectors are not the same.
         Raises:
             FileNotFoundError, ValueError: as `language_model.load`; or pooling is "eos" and the tokenizer has
                 no end-of-sequence token; or ``dimensions`` is more than the model's width.
@@ -44,7 +47,9 @@ class Embedder:
         model = self._language_model.model
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # BERT's pooler is computed by the model and used by nobody here
-        if config.device == "cpu" and config.dtype != "float64":
+        if weights == "int8":
+            quantize_linears(model)
+        elif config.device == "cpu" and config.dtype != "float64":
             pack_linears(model)
         model.to(config.device)
         self.width = config.dimensions or self._language_model.width

@@ -92,8 +92,9 @@ def run(
     table = pa.Table.from_pylist(rows, schema=schema).sort_by([("session_id", "ascending"), ("candidate", "ascending")])
     told = {name: dict(sorted(counter.items())) for name, counter in counts.items()}
     made_of = {Path(sessions).name: folders.version(Path(sessions))}
-    described = {"made_of": made_of, "teachers": {name: teacher.source for name, teacher in teachers.items()}, "own": list(own),
-                 "split": split, "prompt": reasoner_prompt.prompt_id(), "outcomes": told}  # fmt: skip
+    sources = {name: teacher.source for name, teacher in teachers.items()}
+    described = {"made_of": made_of, "teachers": sources, "own": list(own), "split": split,
+                 "prompt": reasoner_prompt.prompt_id(), "outcomes": told}  # fmt: skip
     alignment_tables.write(out, "candidates", {"candidates": table}, described)
     shutil.rmtree(unfinished)
     return {"sessions": len(asked), "candidates": len(rows), "outcomes": told, "asked": new, "reused": len(rows) - new,

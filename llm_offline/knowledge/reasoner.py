@@ -18,6 +18,7 @@ from llm_offline.knowledge.lora import Adapters, Pass
 from llm_offline.knowledge.title_vectors import TitleVectors
 from llm_offline.knowledge.titles import Titles
 from llm_offline.language_model import LanguageModel
+from llm_offline.wide_norms import widen_norms
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Reasoner(nn.Module):
         self.decoupling = kinds[config.decoupling](self.width, config.d, config.heads)
         self.wire = torch.promote_types(language_model.dtype, torch.float32)  # of prompts and knowledge
         if self.wire == torch.float64:
-            _widen_norms(self.model)
+            widen_norms(self.model)
         self.decoupling.to(self.wire)
         self.to(config.device).eval()
 
@@ -177,13 +178,3 @@ def _padded(texts: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     tokens = np.zeros(mask.shape, np.int64)
     tokens[mask] = [token for text in texts for token in text]
     return tokens, mask
-
-
-def _widen_norms(model: nn.Module) -> None:
-    """Gives RMS norms that compute in float32 the precision of their input."""
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child).__name__.endswith("RMSNorm"):
-                wide = nn.RMSNorm(child.weight.shape[0], child.variance_epsilon, dtype=torch.float64)
-                wide.weight = child.weight
-                setattr(parent, name, wide)

@@ -5,17 +5,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from feature_store import reasoner_prompt
 from llm_offline.alignment.reasoner import Reasoner, reasoner_id
-from llm_offline.alignment_config import ReasonerConfig
 
 CONTEXTS = ["order shipped, 9 days ago", "card failed", "order shipped, 9 days ago"]
-
-
-@pytest.fixture
-def settings(chat_llm):
-    def make(**changes):
-        return ReasonerConfig(**{"model": str(chat_llm), "max_tokens": 1024, "max_new_tokens": 4, **changes})
-
-    return make
 
 
 def states(chat_llm, context, end=""):

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from llm_offline.alignment_config import ReasonerConfig
+from llm_offline.embedder import Embedder
+from llm_offline.int8 import Int8Linear, quantize_linears
+
+TEXTS = ["Where is my parcel?", "I want my money back", "The card was declined", "How do I return a lamp?"]
+
+
+def test_a_product_by_hand():
+    linear = nn.Linear(2, 2)
+    linear.weight.data = torch.tensor([[127.0, -64.0], [0.5, 0.25]])  # scales 1 and 0.5 / 127
+    linear.bias.data = torch.tensor([1.0, -1.0])
+    found = Int8Linear(linear)(torch.tensor([[2.0, 1.0], [0.0, 0.0]]))
+    # x is 127 and 64 times 2 / 127; W is (127, −64) and (127, 64). Exact would be 191 and 0.25.
+    expected = [12033 * 2 / 127 + 1, 20225 / 127**2 - 1]
+    assert found.tolist() == [pytest.approx(expected, rel=1e-5), [1.0, -1.0]]
+
+
+def test_a_row_does_not_depend_on_the_rows_beside_it():
+    torch.manual_seed(0)
+    layer, x = Int8Linear(nn.Linear(16, 4)), torch.randn(5, 16)
+    x[3] *= 100
+    torch.testing.assert_close(layer(x)[:3], layer(x[:3]))
+
+
+def test_every_linear_layer_is_replaced_and_stays_close():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 96), nn.ReLU(), nn.Sequential(nn.Linear(96, 8, bias=False)))
+    x = torch.randn(3, 5, 64)
+    with torch.inference_mode():
+        exact = model(x)
+        assert quantize_linears(model) == 2
+        close = model(x)
+    assert close.shape == exact.shape
+    assert (close - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_an_embedder_s_vectors_stay_close():
+    exact = Embedder(ReasonerConfig(model="minilm", pooling="mean", max_tokens=64)).encode(TEXTS)
+    close = Embedder(ReasonerConfig(model="minilm", pooling="mean", max_tokens=64), weights="int8").encode(TEXTS)
+    assert (exact * close).sum(1).min() > 0.98
+    assert ((exact @ exact.T).argsort(1)[:, -2:] == (close @ close.T).argsort(1)[:, -2:]).all()
+    assert np.abs(exact - close).max() > 0
