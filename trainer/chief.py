@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -30,46 +30,117 @@ from trainer.knowledge import Basis, read_knowledge
 from trainer.llm_link import LlmLink
 from trainer.loop import Trainer
 from trainer.monitor import Monitor
+from trainer.next_item import NextItem
+from trainer.progress import Progress
 from trainer.recommender import Recommender
+from trainer.request_config import RequestTrainConfig
+from trainer.request_input import Requests
+from trainer.request_ranker import RequestRanker
+from trainer.request_task import RequestTask
 from trainer.stored import Stored
-from trainer.train import claim, write_json
+from trainer.task import Task
+from trainer.train import TASKS, claim, write_json
 
 
 def train(
-    examples: Path, knowledge: Path | None, out: Path, train: TrainConfig, tf_config: Mapping[str, Any] | None = None
+    examples: Path,
+    knowledge: Path | None,
+    out: Path,
+    train: TrainConfig | RequestTrainConfig,
+    tf_config: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """See ``trainer.train.run``. With ``tf_config`` this process coordinates that cluster."""
     start, processor = time.perf_counter(), time.process_time()
-    data = Examples(examples)
-    _check_length(data, train)
-    train = fitted(train, data)
-    claim(out, train)
-    source = _source(out, train)
+    begun: Begun = (
+        _OfRequests(examples, train)
+        if isinstance(train, RequestTrainConfig)
+        else _OfNextItem(examples, knowledge, out, train)
+    )
+    claim(out, begun.train)
+    begun.open()
     runtime: strategy.Runtime = strategy.InProcess()
     with Monitor(train.metrics_port) as monitor, strategy.named_loss():
         if tf_config is not None:
             leave_gpus_to_workers()
             runtime = strategy.connect(tf_config)
             runtime.watch(train.hang_seconds, _report)
-        recommender = build(train, data, knowledge, runtime.ps_devices, source and source.basis)
-        warm_start.keep_names(out, data.vocabulary.ids, recommender.attributes)
-        progress = Trainer(runtime, data, recommender, out, train, monitor, source).run()
+        task = begun.task(runtime, monitor)
+        progress = Trainer(runtime, task, out, begun.train, monitor).run()
     summary = {
         "epochs": progress.epoch,
         "steps": progress.step,
         "best_epoch": progress.best_epoch,
         "best_checkpoint": progress.best_checkpoint,
-        "valid_ndcg@10": progress.best,
+        f"valid_{task.selection}": progress.best,
         "examples": progress.examples,
         "repeated": progress.repeated,
         "seconds": time.perf_counter() - start,
         "processor_seconds": time.process_time() - processor,  # of this process, not of a cluster's others
         "cluster": train.cluster,
-        "knowledge": _made_by(train, data, out, progress.best_epoch),
+        **begun.told(progress),
         **({"start": progress.start} if progress.start else {}),
     }
     write_json(out / "history.json", {"summary": summary, "epochs": progress.history})
     return summary
+
+
+class Begun(Protocol):
+    """A training whose inputs are there and fit its config.
+
+    Attributes:
+      train: the config, with what it left open.
+    """
+
+    train: TrainConfig | RequestTrainConfig
+
+    def open(self) -> None:
+        """Opens what is read once the folder of the model is claimed."""
+
+    def task(self, runtime: strategy.Runtime, monitor: Monitor) -> Task:
+        """The task, with its parameters where ``runtime`` holds them."""
+
+    def told(self, progress: Progress) -> dict[str, Any]:
+        """What the summary says beside how it went."""
+
+
+class _OfNextItem:
+    """Of a sequential recommender."""
+
+    def __init__(self, examples: Path, knowledge: Path | None, out: Path, train: TrainConfig) -> None:
+        self._data, self._knowledge, self._out = Examples(examples), knowledge, out
+        _check_length(self._data, train)
+        self.train = fitted(train, self._data)
+
+    def open(self) -> None:
+        self._source = _source(self._out, self.train)
+
+    def task(self, runtime: strategy.Runtime, monitor: Monitor) -> Task:
+        source = self._source
+        recommender = build(self.train, self._data, self._knowledge, runtime.ps_devices, source and source.basis)
+        warm_start.keep_names(self._out, self._data.vocabulary.ids, recommender.attributes)
+        with monitor.phase("read"):
+            return NextItem(runtime, self._data, recommender, self.train, source)
+
+    def told(self, progress: Progress) -> dict[str, Any]:
+        return {"knowledge": _made_by(self.train, self._data, self._out, progress.best_epoch)}
+
+
+class _OfRequests:
+    """Of a model of labelled requests."""
+
+    def __init__(self, examples: Path, train: RequestTrainConfig) -> None:
+        self._data, self.train = Requests(examples), train
+        require(self._data.count("valid") > 0, "the requests", "must have a validation split", str(examples))
+
+    def open(self) -> None:
+        """Nothing."""
+
+    def task(self, runtime: strategy.Runtime, monitor: Monitor) -> Task:
+        ranker = RequestRanker(self.train, self._data, runtime.ps_devices)
+        return RequestTask(runtime, self._data, ranker, self.train)
+
+    def told(self, progress: Progress) -> dict[str, Any]:
+        return {}
 
 
 def _made_by(train: TrainConfig, data: Examples, out: Path, best_epoch: int) -> dict[str, str] | None:
@@ -167,7 +238,7 @@ def main() -> int:
     _log_to(Path(what["out"]) / "cluster")
     knowledge = Path(what["knowledge"]) if what["knowledge"] else None
     try:
-        config = TrainConfig.from_json(what["train"])
+        config = TASKS[what["task"]].from_json(what["train"])
         train(Path(what["examples"]), knowledge, Path(what["out"]), config, environment.from_environment())
     except strategy.ParameterServerLost as error:
         print(error, file=sys.stderr)

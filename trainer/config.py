@@ -9,6 +9,7 @@ from typing import Any
 from feature_store.checks import above, at_least, one_of, require
 from trainer.cluster.launcher import ClusterSize
 from trainer.coco_config import CocoConfig, LinkConfig
+from trainer.loop_config import LoopConfig, OptimizerConfig
 
 
 @dataclass(frozen=True)
@@ -85,65 +86,24 @@ class PretrainConfig:
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
-    kind: str = "adam"  # sgd | adagrad | rowwise_adagrad | ftrl | adam | lazy_adam
-    learning_rate: float = 1e-3
-    l1: float = 0.0  # of ftrl: the penalty is l1 |w| + l2 w²
-    l2: float = 0.0
+class TrainConfig(LoopConfig):
+    """Of a sequential recommender."""
 
-    def __post_init__(self) -> None:
-        one_of("kind", self.kind, ("sgd", "adagrad", "rowwise_adagrad", "ftrl", "adam", "lazy_adam"))
-        above("learning_rate", self.learning_rate, 0)
-        for name, value in (("l1", self.l1), ("l2", self.l2)):
-            at_least(name, value, 0)
-            require(self.kind == "ftrl" or not value, name, f"must be 0 with kind {self.kind!r}", value)
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    batch: int = 512
-    epochs: int = 50  # with coco.refresh: of a round
     rounds: int = 1  # with coco.refresh: of training on stored knowledge that is then refreshed
-    seed: int = 1
-    steps_per_schedule: int = 10  # steps unrolled in one remote call
-    working_set: str = "auto"  # on: a worker pulls what a remote call touches, trains on that, pushes the moves;
-    # off: it reads and updates the servers at every step; auto: on with one worker, where both give the same model
-    wire: str = "float32"  # between workers and servers; bfloat16: parameters and gradients travel rounded
-    prefetch: bool = False  # the next step's rows are read before this step's update; with working_set off
-    validate_every: int = 1  # epochs
-    patience: int = 10  # validations without a better NDCG@10 before stopping; 0 never stops
-    checkpoint_every: int = 1  # epochs
-    checkpoint_minutes: float = 10.0  # between checkpoints within an epoch; 0 writes none there
-    keep_checkpoints: int = 2
-    average: float = 0.0  # decay of the weights' moving average over epochs, which is then what is used; 0 is off
     start_from: str = ""  # models/<variant> whose best checkpoint this one starts from, see trainer.warm_start; in a
     # run's config also the name of a variant, which is then trained first
-    cluster: str = ""  # "ps=2,workers=2" spawns a local cluster; "" trains in-process
-    metrics_port: int = 0  # where the coordinator serves its counters to Prometheus; 0 is nowhere
-    hang_seconds: float = 120.0  # a remote call may take this long, or ten times the usual; then its worker hangs
-    grace_seconds: float = 20.0  # from SIGTERM to the end, a checkpoint included; Kubernetes gives 30
     model: ModelConfig = field(default_factory=ModelConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)  # s3rec: epochs before those of ``epochs``
     loss: LossConfig = field(default_factory=LossConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     llm: LinkConfig = field(default_factory=LinkConfig)
     coco: CocoConfig = field(default_factory=CocoConfig)
 
     def __post_init__(self) -> None:
-        counts = ("batch", "epochs", "rounds", "steps_per_schedule", "validate_every", "checkpoint_every")
-        for name in (*counts, "keep_checkpoints"):
-            at_least(name, getattr(self, name), 1)
-        one_of("working_set", self.working_set, ("auto", "on", "off"))
-        one_of("wire", self.wire, ("float32", "bfloat16"))
+        super().__post_init__()
+        at_least("rounds", self.rounds, 1)
         if self.prefetch:
             require(not self.coco.overlap, "coco.overlap", "must be false with prefetch", self.coco.overlap)
-            require(self.working_set == "off", "working_set", "must be 'off' with prefetch", self.working_set)
             require(self.loss.kind != "softmax", "loss.kind", "must read some rows with prefetch", self.loss.kind)
-        require(0 <= self.metrics_port < 65536, "metrics_port", "must be at least 0 and below 65536", self.metrics_port)
-        for name in ("patience", "checkpoint_minutes"):
-            at_least(name, getattr(self, name), 0)
-        for name in ("hang_seconds", "grace_seconds"):
-            above(name, getattr(self, name), 0)
         if self.llm.address:
             rule = f"must be below hang_seconds ({self.hang_seconds:g}), after which a worker counts as hanging"
             require(self.llm.wait_seconds < self.hang_seconds, "llm.wait_seconds", rule, self.llm.wait_seconds)
@@ -154,7 +114,6 @@ class TrainConfig:
             knowledge, width = self.model.knowledge, self.model.knowledge_width
             require(bool(knowledge), "model.knowledge", "must be set with coco.adapter 'experts'", knowledge)
             require(not width, "model.knowledge_width", "must be 0 with coco.adapter 'experts'", width)
-        require(0 <= self.average < 1, "average", "must be at least 0 and below 1", self.average)
         if self.model.kind != "s3rec":
             rule = f"must be 0 with model.kind {self.model.kind!r}"
             require(not self.pretrain.epochs, "pretrain.epochs", rule, self.pretrain.epochs)
@@ -162,8 +121,6 @@ class TrainConfig:
             require(not self.coco.refresh, "coco.refresh", "must be false with start_from", self.coco.refresh)
             rule = "must be 0 with start_from: the other model's weights are the start"
             require(not self.pretrain.epochs, "pretrain.epochs", rule, self.pretrain.epochs)
-        if self.cluster:
-            ClusterSize.parse(self.cluster)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from trainer import saved
 from trainer.config import ExportConfig
+from trainer.export_folder import EXTRA, new_version, warmup
 from trainer.input import Examples, held_out, right_align
 from trainer.models.coco import Know, Knowledge
 from trainer.recommender import Recommender
@@ -161,55 +159,30 @@ def run(
     data = Examples(examples)
     restored = saved.load(model, data)
     served = Served(restored.recommender, data.vocabulary, export.top_k)
-    out.mkdir(parents=True, exist_ok=True)
-    versions = sorted(int(p.name) for p in out.iterdir() if p.name.isdigit())
-    version = version or (versions[-1] + 1 if versions else 1)
-    scratch = out / f".writing-{version}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    tf.saved_model.save(served, str(scratch), signatures=served.signatures())
-    extra = scratch / "assets.extra"
-    extra.mkdir()
     length = restored.recommender.config.max_length
-    histories = _histories(data, length, export.warmup_requests)
-    _write_warmup(extra / "tf_serving_warmup_requests", out.name, histories)
     summary = json.loads((model / "history.json").read_text())["summary"]
-    indexed = None
-    if index is not None:
-        users = next(held_out(data, "test", length, export.index_users)).history
-        indexed = index(extra / "index", served.scoring(users))
     evaluation = model.parent.parent / "evaluation" / model.name / "metrics.json"
-    manifest = {
-        "model": out.name,
-        "version": version,
-        "parent_version": versions[-1] if versions else None,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    told: dict[str, Any] = {
         "checkpoint": restored.checkpoint.name,
         "config": restored.config,
         "data_window": data.manifest["window"],
         "vocabulary": data.manifest["vocabulary"],
         "knowledge": summary.get("knowledge"),  # what made it: the requests' must be of the same
         "metrics": json.loads(evaluation.read_text()) if evaluation.exists() else None,
-        "index": indexed,
+        "index": None,
     }
-    (extra / "manifest.json").write_text(json.dumps(manifest, indent=1))
-    path = out / str(version)
-    scratch.rename(path)
+    with new_version(out, version, told) as (scratch, number):
+        tf.saved_model.save(served, str(scratch), signatures=served.signatures())
+        warmup(scratch, out.name, "serving_default", _requests(data, length, export.warmup_requests))
+        if index is not None:
+            users = next(held_out(data, "test", length, export.index_users)).history
+            told["index"] = index(scratch / EXTRA / "index", served.scoring(users))
     items = len(data.vocabulary.ids)
-    return {"version": version, "path": str(path), "items": items, "top_k": served.top_k, "index": indexed}
+    path = str(out / str(number))
+    return {"version": number, "path": path, "items": items, "top_k": served.top_k, "index": told["index"]}
 
 
-def _histories(data: Examples, length: int, count: int) -> list[list[str]]:
+def _requests(data: Examples, length: int, count: int) -> Iterator[dict[str, np.ndarray]]:
     rows = next(held_out(data, "test", length, max(count, 1)))
-    return [[data.vocabulary.ids[i - 1] for i in row if i > 0] for row in rows.history[:count]]
-
-
-def _write_warmup(path: Path, model: str, histories: list[list[str]]) -> None:
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for history in histories:
-            ids = np.array([[item.encode() for item in history]])
-            request = predict_pb2.PredictRequest()
-            request.model_spec.name = model
-            request.model_spec.signature_name = "serving_default"
-            request.inputs["history"].CopyFrom(tf.make_tensor_proto(ids, tf.string))
-            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
-            writer.write(log.SerializeToString())
+    for row in rows.history[:count]:
+        yield {"history": np.array([[data.vocabulary.ids[i - 1].encode() for i in row if i > 0]], "S")}

@@ -5,33 +5,22 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from trainer import checkpoint, epoch_entry, metrics, optimizers, warm_start
-from trainer.averaging import SLOT, WeightAverage
+from trainer import checkpoint, epoch_entry, optimizers
+from trainer.averaging import WeightAverage
 from trainer.checkpoint_writer import CheckpointWriter
-from trainer.cluster.ranking import ranking
 from trainer.cluster.strategy import Result, Runtime
 from trainer.cluster.work_queue import WorkQueue, WorkUnit
-from trainer.collaboration import Collaboration
-from trainer.config import TrainConfig
-from trainer.input import Examples
+from trainer.loop_config import LoopConfig
 from trainer.monitor import Monitor, server_bytes
-from trainer.objective import Objective, Prediction
-from trainer.origin import origin
-from trainer.pretraining import Pretraining
 from trainer.progress import Progress
-from trainer.recommender import Recommender
-from trainer.sampling import popularity
 from trainer.stopping import Stopping
-from trainer.unit import Function, unit_function
-
-SELECTION = "ndcg@10"
-"""The validation metric that picks the best checkpoint and stops training early."""
+from trainer.task import Task
+from trainer.unit import Function
 
 BEST = ("best", "best_epoch", "best_checkpoint")
 
@@ -40,28 +29,19 @@ AHEAD = 2
 
 
 class Trainer:
-    """Trains one recommender.
+    """Trains one task.
 
     Args:
-      runtime: where steps run. examples: what on. folder: ``models/<variant>``; checkpoints in it are resumed.
+      runtime: where steps run. folder: ``models/<variant>``; checkpoints in it are resumed.
       monitor: is told what happens; None tells it to history and TensorBoard alone.
-      source: a model whose weights are the first, where there is no checkpoint.
     """
 
     def __init__(
-        self,
-        runtime: Runtime,
-        examples: Examples,
-        recommender: Recommender,
-        folder: Path,
-        config: TrainConfig,
-        monitor: Monitor | None = None,
-        source: warm_start.Source | None = None,
+        self, runtime: Runtime, task: Task, folder: Path, config: LoopConfig, monitor: Monitor | None = None
     ) -> None:
         # The graph rewriter takes most of the first call's time over unrolled steps.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-        self.runtime, self.examples, self.recommender = runtime, examples, recommender
-        self.folder, self.config, self.source = folder, config, source
+        self.runtime, self.task, self.folder, self.config = runtime, task, folder, config
         self.checkpoints = folder / "checkpoints"
         self.monitor = monitor or Monitor()
         self.writer = CheckpointWriter(self.checkpoints, config.keep_checkpoints)
@@ -69,33 +49,24 @@ class Trainer:
         self._saved: tuple[int, int] | None = (0, 0)  # epoch and step of the newest checkpoint, if it was written
         self._last_best = {name: getattr(self.progress, name) for name in BEST}  # of before, should its writing fail
         self._save_at, self._mark = math.inf, 0.0
-        self.optimizer = optimizers.build(config.optimizer)
-        recommender.add_slots(self.optimizer)
-        self.average = WeightAverage(recommender.tables, recommender.dense, config.average) if config.average else None
+        per_unit = config.batch * config.steps_per_schedule
+        self.queue = WorkQueue(task.shards(), per_unit, config.seed)
+        self.records = sum(shard.records for shard in task.shards())
+        self.optimizer = optimizers.build(config.optimizer, config.epochs * steps_of_epoch(self.records, config))
+        self.optimizer.add_slots(task.tables, task.dense)
+        self.average = WeightAverage(task.tables, task.dense, config.average) if config.average else None
         alone = runtime.workers == 1 and config.working_set == "auto"
         self.local = runtime.ps_devices != [None] and (config.working_set == "on" or alone)
-        per_unit = config.batch * config.steps_per_schedule
-        self.queue = WorkQueue(examples.shards("train"), per_unit, config.seed)
-        self._clients: list[Any] = []
-        with self.monitor.phase("read"):
-            self.objective: Objective = Prediction(recommender, config.loss, popularity(examples, config))
-        source, reader, self.link, self.stored = origin(config, recommender, examples)
-        if self.link is not None:
-            self._clients = [runtime.per_worker(self.link.client)]
-        if source is not None:
-            self.objective = Collaboration(recommender, self.objective, source)
-        slot = SLOT if config.average else ""
-        self.ranking = ranking(runtime, examples, recommender, slot, keep=True, reader=reader)
         self._functions: dict[tuple[bool, int], Function] = {}
 
     @property
     def epochs(self) -> int:
         """Of both phases."""
-        return self.config.pretrain.epochs + self.config.epochs
+        return self.task.pretrain_epochs + self.config.epochs
 
     @property
     def _pretraining(self) -> bool:
-        return self.progress.epoch < self.config.pretrain.epochs
+        return self.progress.epoch < self.task.pretrain_epochs
 
     @property
     def _phase_step(self) -> int:
@@ -111,11 +82,11 @@ class Trainer:
           OSError: the last checkpoint could not be written. Training goes on without one before.
           FloatingPointError: the loss is no number.
         """
-        self.monitor.servers(server_bytes(self.recommender.tables, self.recommender.dense, self.runtime.ps_devices))
+        self.monitor.servers(server_bytes(self.task.tables, self.task.dense, self.runtime.ps_devices))
         with Stopping(self.config.grace_seconds) as stopping:
             self._resume()
-            if self.link is not None:
-                self.link.begin(self._phase_step)
+            if self.task.link is not None:
+                self.task.link.begin(self._phase_step)
             board = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
             while self.progress.epoch < self.epochs and not self.progress.stopped:
                 if not self._epoch(stopping, board):
@@ -136,7 +107,7 @@ class Trainer:
         self.queue.next_epoch()
         progress, config = self.progress, self.config
         entry = progress.end_epoch()
-        after = progress.epoch - config.pretrain.epochs  # epochs since pre-training
+        after = progress.epoch - self.task.pretrain_epochs  # epochs since pre-training
         if after == 0:
             self._end_pretraining()
         if self.average and after > 0:
@@ -156,7 +127,7 @@ class Trainer:
 
     def _end_pretraining(self) -> None:
         """What follows starts from the weights alone: the optimizer forgets, and its steps count from 1."""
-        self.optimizer.reset(self.recommender.tables, self.recommender.dense)
+        self.optimizer.reset(self.task.tables, self.task.dense)
         self.progress.phase_step = self.progress.step
 
     def _train(self, stopping: Stopping) -> bool:
@@ -169,7 +140,7 @@ class Trainer:
         title = f"epoch {progress.epoch + 1}"
         self._mark, outstanding = time.monotonic(), {}
         self._save_at = self._mark + 60 * (self.config.checkpoint_minutes or math.inf)
-        with tqdm(total=self.examples.count("train"), initial=done, desc=title, unit=" rows", leave=False) as bar:
+        with tqdm(total=self.records, initial=done, desc=title, unit=" rows", leave=False) as bar:
             while not self.queue.finished:
                 pause = stopping.requested or self._save_is_due()
                 while not pause and len(outstanding) < AHEAD * self.runtime.workers and (unit := self.queue.take()):
@@ -194,7 +165,7 @@ class Trainer:
         files, firsts, counts, seed = unit.arguments()
         arguments = (tf.constant(files), tf.constant(firsts), tf.constant(counts), tf.constant(seed))
         known = (self._pretraining, steps) in self._functions
-        clients = [] if self._pretraining else self._clients
+        clients = [] if self._pretraining else self.task.clients
         with self.monitor.phase("schedule" if known else "compile"):
             function = self._function(steps)
             return self.runtime.schedule(function, (*arguments, tf.constant(first, tf.int64), *clients))
@@ -223,26 +194,18 @@ class Trainer:
         """The work of one scheduled call of this phase, of so many steps."""
         key = (self._pretraining, steps)
         if key not in self._functions:
-            objective, asks, stored = self.objective, self.link is not None, self.stored
-            if self._pretraining:
-                objective, asks, stored = Pretraining(self.recommender, self.config.pretrain), False, None
             workers = self.runtime.workers if self.local else 0
-            vocabulary = self.examples.vocabulary
-            self._functions[key] = unit_function(
-                self.recommender, objective, self.optimizer, vocabulary, self.config, steps, workers, asks, stored,
-                overlap=asks and self.config.coco.overlap,
-            )
+            self._functions[key] = self.task.unit(self.optimizer, steps, workers, self._pretraining)
         return self._functions[key]
 
     def _validate(self) -> dict[str, float]:
-        self.ranking.refresh()
-        found = self.ranking.rank("valid")
-        values = {n: float(v.mean()) for n, v in metrics.per_user(found.above, found.tied, (5, 10)).items()}
+        values = self.task.validate()
         self._settle()  # what the best was before is then known to be on the disk
         progress = self.progress
-        if values[SELECTION] > progress.best:
+        found = values[self.task.selection]
+        if progress.best_checkpoint == "" or found > progress.best:
             self._last_best = {name: getattr(progress, name) for name in BEST}
-            progress.best, progress.best_epoch = values[SELECTION], progress.epoch
+            progress.best, progress.best_epoch = found, progress.epoch
             progress.best_checkpoint = f"ckpt-{progress.step}"
         elif self.config.patience:
             waited = (progress.epoch - progress.best_epoch) // self.config.validate_every
@@ -259,11 +222,11 @@ class Trainer:
         self._tick()
         state = {**progress.state(), "queue": self.queue.state()}
         with self.monitor.phase("checkpoint"):
-            if self.link is not None and not self._pretraining:
+            if self.task.link is not None and not self._pretraining:
                 # First: a checkpoint of ours without one of the side process's could not be gone on from.
                 there = [step - progress.phase_step for step in checkpoint.steps(self.checkpoints)]
-                self.link.checkpoint(self._phase_step, [step for step in there if step > 0])
-            self.writer.save(self.recommender.tables, self.recommender.dense, state, progress.best_checkpoint)
+                self.task.link.checkpoint(self._phase_step, [step for step in there if step > 0])
+            self.writer.save(self.task.tables, self.task.dense, state, progress.best_checkpoint)
         self._saved = here
         self._save_at = time.monotonic() + 60 * (self.config.checkpoint_minutes or math.inf)
 
@@ -287,13 +250,18 @@ class Trainer:
     def _resume(self) -> None:
         newest = checkpoint.newest(self.checkpoints)
         if newest is None:
-            parts = (self.recommender, self.optimizer, self.examples.vocabulary.ids, self.config, self.average)
-            self.progress.start = warm_start.start(self.source, *parts) if self.source else {}
+            self.progress.start = self.task.start(self.optimizer, self.average)
             return
-        state = checkpoint.restore(newest, self.recommender.tables, self.recommender.dense)
+        state = checkpoint.restore(newest, self.task.tables, self.task.dense)
         self.queue.restore(state.pop("queue"))
         self.progress = progress = Progress.of_state(state)
         self.optimizer.taken = progress.start.get("steps", 0)
         self._saved = (progress.epoch, progress.step)
         done = f"{self.queue.completed} of {self.queue.units} units done"
         tqdm.write(f"resuming {self.folder.name} from {newest.name}, epoch {progress.epoch + 1}, {done}")
+
+
+def steps_of_epoch(records: int, config: LoopConfig) -> int:
+    """Steps over so many records: every unit's last batch may be short."""
+    whole, rest = divmod(records, config.batch * config.steps_per_schedule)
+    return whole * config.steps_per_schedule + -(-rest // config.batch)

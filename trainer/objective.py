@@ -19,12 +19,13 @@ from trainer.step import Step
 class Objective(Protocol):
     """What the loop minimises. All draws are functions of a seed, so that they are the same wherever a step runs."""
 
-    def batch(self, history: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> Any:
-        """What one step is computed from, a tuple of tensors.
+    def batch(self, *, seed: tf.Tensor, **rows: Any) -> Any:
+        """What one step is computed from, a nest of tensors.
 
         Args:
-          history, targets: (B, L) indices, right-aligned; at each position of ``targets`` the item that follows.
           seed: (2,) of the step.
+          rows: B of those that the task reads of its records, by name; of sequences ``history`` and ``targets`` (B, L)
+            indices, right-aligned; at each position of ``targets`` the item that follows.
         """
 
     def touched(self, batches: Sequence[Any]) -> dict[EmbeddingTable, tf.Tensor | None]:

@@ -8,15 +8,19 @@ gradients and the step's number cross to a server.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from trainer.config import OptimizerConfig
 from trainer.layers.flat import FlatWeights
 from trainer.layers.tables import EmbeddingTable
+from trainer.loop_config import OptimizerConfig, ScheduledOptimizerConfig
 
 Slots = dict[str, tf.Variable]
+
+Schedule = Callable[[tf.Tensor], tf.Tensor]
+"""A step's number, from 1 -> the learning rate."""
 
 
 class Optimizer:
@@ -32,6 +36,18 @@ class Optimizer:
     """A table's rows move at every step, read or not."""
     taken = 0
     """Steps that the slots have seen before the first of this training: those of the model it started from."""
+    clip = 0.0
+    """A step's gradients are scaled so that their joint norm is at most this; 0 leaves them."""
+    learning_rate: float
+    _schedule: Schedule | None = None
+
+    def rate(self, step: tf.Tensor) -> float | tf.Tensor:
+        """The learning rate at ``step``."""
+        return self.learning_rate if self._schedule is None else self._schedule(step)
+
+    def fall(self, schedule: Schedule) -> None:
+        """From now on the rate at a step is what ``schedule`` gives, computed where the parameter is."""
+        self._schedule = schedule
 
     def add_slots(self, tables: Sequence[EmbeddingTable], *dense: FlatWeights) -> None:
         """Makes the slots beside every table that is trainable and all of ``dense``."""
@@ -72,13 +88,13 @@ class SGD(Optimizer):
     def dense(self, variable, slots, gradient, step):
         with tf.device(variable.device):
             return tf.raw_ops.ResourceApplyGradientDescent(
-                var=variable.handle, alpha=self.learning_rate, delta=gradient, use_locking=True
+                var=variable.handle, alpha=self.rate(step), delta=gradient, use_locking=True
             )
 
     def rows(self, variable, slots, ids, gradient, step):
         with tf.device(variable.device):
             return tf.raw_ops.ResourceScatterSub(
-                resource=variable.handle, indices=ids, updates=self.learning_rate * gradient
+                resource=variable.handle, indices=ids, updates=self.rate(step) * gradient
             )
 
 
@@ -93,14 +109,14 @@ class Adagrad(Optimizer):
     def dense(self, variable, slots, gradient, step):
         with tf.device(variable.device):
             return tf.raw_ops.ResourceApplyAdagradV2(
-                var=variable.handle, accum=slots["accumulator"].handle, lr=self.learning_rate,
+                var=variable.handle, accum=slots["accumulator"].handle, lr=self.rate(step),
                 epsilon=self.epsilon, grad=gradient, use_locking=True,
             )  # fmt: skip
 
     def rows(self, variable, slots, ids, gradient, step):
         with tf.device(variable.device):
             return tf.raw_ops.ResourceSparseApplyAdagradV2(
-                var=variable.handle, accum=slots["accumulator"].handle, lr=self.learning_rate,
+                var=variable.handle, accum=slots["accumulator"].handle, lr=self.rate(step),
                 epsilon=self.epsilon, grad=gradient, indices=ids, use_locking=True,
             )  # fmt: skip
 
@@ -120,7 +136,7 @@ class RowwiseAdagrad(Adagrad):
         with tf.device(variable.device):
             mean = tf.reduce_mean(tf.square(gradient), axis=1, keepdims=True)
             accumulator = tf.convert_to_tensor(slots["accumulator"]) + mean
-            update = self.learning_rate * gradient / (tf.sqrt(accumulator) + self.epsilon)
+            update = self.rate(step) * gradient / (tf.sqrt(accumulator) + self.epsilon)
             return tf.group(
                 tf.raw_ops.AssignAddVariableOp(resource=slots["accumulator"].handle, value=mean),
                 tf.raw_ops.AssignSubVariableOp(resource=variable.handle, value=update),
@@ -130,7 +146,7 @@ class RowwiseAdagrad(Adagrad):
         with tf.device(variable.device):
             mean = tf.reduce_mean(tf.square(gradient), axis=1, keepdims=True)  # (u, 1)
             accumulator = tf.gather(slots["accumulator"], ids) + mean
-            update = self.learning_rate * gradient / (tf.sqrt(accumulator) + self.epsilon)
+            update = self.rate(step) * gradient / (tf.sqrt(accumulator) + self.epsilon)
             return tf.group(
                 tf.raw_ops.ResourceScatterAdd(resource=slots["accumulator"].handle, indices=ids, updates=mean),
                 tf.raw_ops.ResourceScatterSub(resource=variable.handle, indices=ids, updates=update),
@@ -193,26 +209,39 @@ class FTRL(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma & Ba 2015). On a table every row moves at every step, read or not, as stock Adam does."""
+    """Adam (Kingma & Ba 2015). On a table every row moves at every step, read or not, as stock Adam does.
+
+    ``weight_decay`` is decoupled: w also moves by −η · weight_decay · w (Loshchilov & Hutter 2019).
+    """
 
     slots = {"m": 0.0, "v": 0.0}
     averages = ("m", "v")
     every_row = True
 
     def __init__(
-        self, learning_rate: float, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7
+        self,
+        learning_rate: float,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float = 0.0,
     ) -> None:
         self.learning_rate, self.beta_1, self.beta_2 = learning_rate, beta_1, beta_2
-        self.epsilon = epsilon
+        self.epsilon, self.weight_decay = epsilon, weight_decay
 
     def dense(self, variable, slots, gradient, step):
         with tf.device(variable.device):
-            t = tf.cast(step + self.taken, tf.float32)
-            return tf.raw_ops.ResourceApplyAdam(
-                var=variable.handle, m=slots["m"].handle, v=slots["v"].handle,
-                beta1_power=tf.pow(self.beta_1, t), beta2_power=tf.pow(self.beta_2, t), lr=self.learning_rate,
-                beta1=self.beta_1, beta2=self.beta_2, epsilon=self.epsilon, grad=gradient, use_locking=True,
-            )  # fmt: skip
+            t, rate = tf.cast(step + self.taken, tf.float32), self.rate(step)
+            decayed = []
+            if self.weight_decay:
+                decay = rate * self.weight_decay * tf.convert_to_tensor(variable)
+                decayed.append(tf.raw_ops.AssignSubVariableOp(resource=variable.handle, value=decay))
+            with tf.control_dependencies(decayed):
+                return tf.raw_ops.ResourceApplyAdam(
+                    var=variable.handle, m=slots["m"].handle, v=slots["v"].handle,
+                    beta1_power=tf.pow(self.beta_1, t), beta2_power=tf.pow(self.beta_2, t), lr=rate,
+                    beta1=self.beta_1, beta2=self.beta_2, epsilon=self.epsilon, grad=gradient, use_locking=True,
+                )  # fmt: skip
 
     def rows(self, variable, slots, ids, gradient, step):
         with tf.device(variable.device):
@@ -231,10 +260,12 @@ class LazyAdam(Adam):
     def rows(self, variable, slots, ids, gradient, step):
         with tf.device(variable.device):
             t = tf.cast(step + self.taken, tf.float32)
-            rate = self.learning_rate * tf.sqrt(1.0 - tf.pow(self.beta_2, t)) / (1.0 - tf.pow(self.beta_1, t))
+            rate = self.rate(step) * tf.sqrt(1.0 - tf.pow(self.beta_2, t)) / (1.0 - tf.pow(self.beta_1, t))
             m = self.beta_1 * tf.gather(slots["m"], ids) + (1.0 - self.beta_1) * gradient
             v = self.beta_2 * tf.gather(slots["v"], ids) + (1.0 - self.beta_2) * tf.square(gradient)
             update = rate * m / (tf.sqrt(v) + self.epsilon)
+            if self.weight_decay:
+                update += self.rate(step) * self.weight_decay * tf.gather(variable, ids)
             return tf.group(
                 tf.raw_ops.ResourceScatterUpdate(resource=slots["m"].handle, indices=ids, updates=m),
                 tf.raw_ops.ResourceScatterUpdate(resource=slots["v"].handle, indices=ids, updates=v),
@@ -252,8 +283,35 @@ OPTIMIZERS = {
 }
 
 
-def build(config: OptimizerConfig) -> Optimizer:
-    """The optimizer a config names."""
+def build(config: OptimizerConfig, steps: int = 0) -> Optimizer:
+    """The optimizer a config names.
+
+    Args:
+      steps: of the whole training, over which a scheduled rate falls.
+    """
     if config.kind == "ftrl":
         return FTRL(config.learning_rate, config.l1, config.l2)
-    return OPTIMIZERS[config.kind](config.learning_rate)
+    if not isinstance(config, ScheduledOptimizerConfig):
+        return OPTIMIZERS[config.kind](config.learning_rate)
+    more = {"weight_decay": config.weight_decay} if config.weight_decay else {}
+    optimizer = OPTIMIZERS[config.kind](config.learning_rate, **more)
+    optimizer.clip = config.clip
+    if config.final_rate:
+        optimizer.fall(falling(config, steps))
+    return optimizer
+
+
+def falling(config: ScheduledOptimizerConfig, steps: int) -> Schedule:
+    """From ``learning_rate`` at step 1 to ``final_rate`` at step ``steps`` and after it: by equal differences, by equal
+    ratios, or along half a cosine."""
+    first, last = config.learning_rate, config.final_rate
+
+    def rate(step: tf.Tensor) -> tf.Tensor:
+        done = tf.clip_by_value(tf.cast(step - 1, tf.float32) / max(steps - 1, 1), 0.0, 1.0)
+        if config.schedule == "exponential":
+            return first * tf.pow(last / first, done)
+        if config.schedule == "cosine":
+            return last + (first - last) * 0.5 * (1.0 + tf.cos(math.pi * done))
+        return first + (last - first) * done
+
+    return rate

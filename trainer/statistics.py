@@ -52,12 +52,13 @@ def paired(
     differences = {name: b[name] - a[name] for name in a}
     bounds = _percentiles(differences, resamples, seed)
     return {
-        name: Comparison(float(values.mean()), *bounds[name], _sign_flip(values, resamples, seed))
+        name: Comparison(float(values.mean()), *bounds[name], sign_flip(values, resamples, seed))
         for name, values in differences.items()
     }
 
 
-def _sign_flip(differences: np.ndarray, resamples: int, seed: int) -> float:
+def sign_flip(differences: np.ndarray, resamples: int, seed: int) -> float:
+    """The two-sided p value of the mean of differences (U,): under the null each is as likely to have either sign."""
     moved = differences[differences != 0]  # a zero has no sign to flip
     if len(moved) < 2:  # either sign of a single one is as far from 0
         return 1.0

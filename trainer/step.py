@@ -133,6 +133,8 @@ class Step:
         devices += [device for table, _ in self._whole for device in table.devices]
         devices += [device for flat, _ in self._flat for device in flat.devices]
         gradients = self._tape.gradient(loss, sources, unconnected_gradients="zero")
+        if optimizer.clip:
+            gradients, _ = tf.clip_by_global_norm([tf.convert_to_tensor(g) for g in gradients], optimizer.clip)
         ends = zip(gradients, devices, strict=True)
         gradients = iter([narrowed(tf.convert_to_tensor(g), device, self._wire) for g, device in ends])
         sparse = [(table, self._cut(table, split, next(gradients)), split) for table, split, _ in self._sparse]

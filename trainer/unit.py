@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
-from trainer.config import TrainConfig
-from trainer.input import PIECES, read_records, training_windows
-from trainer.models.coco import Knowledge
+from trainer.input import PIECES
+from trainer.layers.flat import FlatWeights
+from trainer.loop_config import LoopConfig
 from trainer.objective import Objective
 from trainer.optimizers import Optimizer
 from trainer.read_ahead import read_ahead
-from trainer.recommender import Recommender
 from trainer.step import Step
-from trainer.stored import Stored
-from trainer.vocabulary import Vocabulary
 from trainer.working_set import WorkingSet
 
 Function = tf.types.experimental.PolymorphicFunction
@@ -25,16 +25,19 @@ CLIENT = tf.TensorSpec((), tf.resource)
 """What follows where the objective asks the language model: the client of the worker that runs the unit."""
 
 
+Read = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], dict[str, Any]]
+"""``PIECES`` -> their n rows, as keyword arguments of ``Objective.batch``: nests of tensors (n, …)."""
+
+
 def unit_function(
-    recommender: Recommender,
+    read: Read,
     objective: Objective,
     optimizer: Optimizer,
-    vocabulary: Vocabulary,
-    config: TrainConfig,
+    dense: FlatWeights,
+    config: LoopConfig,
     steps: int,
     workers: int = 0,
     asks: bool = False,
-    stored: Stored | None = None,
     overlap: bool = False,
 ) -> Function:
     """A function of ``SIGNATURE`` that trains ``steps`` batches.
@@ -43,40 +46,39 @@ def unit_function(
     told.
 
     Args:
+      dense: the weights that the objective reads.
       workers: of the cluster, where the unit is trained on a working set; 0 where it is not.
       asks: the objective asks the language model: the function also takes a ``CLIENT``.
-      stored: what the objective is to know of each row, where that lies beside the examples.
       overlap: it asks for a step's knowledge before the update of the step before (`Collaboration.ask`).
     """
-    length, batch = config.model.max_length, config.batch
+    batch = config.batch
     wire, prefetch = tf.as_dtype(config.wire), config.prefetch
 
     @tf.function(input_signature=[*SIGNATURE, CLIENT] if asks else SIGNATURE)
     def unit(files, firsts, counts, seed, first, client=None):
-        history, targets = training_windows(read_records(files, firsts, counts), vocabulary, length)
-        order = tf.argsort(tf.random.stateless_uniform((tf.shape(history)[0],), seed))
-        history, targets = tf.gather(history, order), tf.gather(targets, order)
-        known = stored and stored.read(files, firsts, counts)
+        rows = read(files, firsts, counts)
+        order = tf.argsort(tf.random.stateless_uniform((tf.shape(tf.nest.flatten(rows)[0])[0],), seed))
         batches = []
         for k in range(steps):
-            rows = slice(k * batch, (k + 1) * batch)
-            beside = [] if known is None else [Knowledge(*(tf.gather(part, order[rows]) for part in known))]
-            batches.append(objective.batch(history[rows], targets[rows], tf.stack([seed[0], first + k]), *beside))
+            drawn = order[k * batch : (k + 1) * batch]
+            some = {name: tf.nest.map_structure(lambda part, at=drawn: tf.gather(part, at), value)
+                    for name, value in rows.items()}  # fmt: skip
+            batches.append(objective.batch(**some, seed=tf.stack([seed[0], first + k])))
         working = None
         if workers:
-            working = WorkingSet(objective.touched(batches), recommender.dense, optimizer, workers, wire)
+            working = WorkingSet(objective.touched(batches), dense, optimizer, workers, wire)
 
         def rows_of(k):
             return read_ahead(objective.touched([batches[k]]), wire)
 
         def one(index, ahead, parts, *asked):
-            with Step(index, recommender.dense, working, wire, ahead, client) as step:
+            with Step(index, dense, working, wire, ahead, client) as step:
                 loss, count = objective.loss(step, parts, *asked)
             step.update(loss, optimizer)
             return loss, count, step.told
 
         def ask(k):
-            with Step(first + k, recommender.dense, working, wire, None, client) as step:
+            with Step(first + k, dense, working, wire, None, client) as step:
                 return objective.ask(step, batches[k])
 
         if overlap:

@@ -16,6 +16,7 @@ from trainer.cluster.launcher import ClusterSize, LocalCluster
 from trainer.config import TrainConfig
 from trainer.input import Examples
 from trainer.loop import Trainer
+from trainer.next_item import NextItem
 from trainer.recommender import Recommender
 from trainer.stored import Stored
 
@@ -28,7 +29,8 @@ with LocalCluster(ClusterSize(ps=2, workers=int(sys.argv[4])), out / "logs") as 
         one = replace(config, working_set=working_set)
         size, devices = examples.vocabulary.size, runtime.ps_devices
         recommender = Recommender(one.model, size, None, devices, one.seed, coco=one.coco, statistics=known)
-        progress = Trainer(runtime, examples, recommender, out / working_set, one).run()
+        task = NextItem(runtime, examples, recommender, one)
+        progress = Trainer(runtime, task, out / working_set, one).run()
         losses, valid = ([entry[name] for entry in progress.history] for name in ("loss", "valid/ndcg@10"))
         print(json.dumps({"losses": losses, "valid": valid, "step": progress.step}))
 """

@@ -14,14 +14,15 @@ import told_users
 from feature_store import folders, knowledge_shards, user_knowledge
 from feature_store.errors import DataError
 from feature_store.examples import read_rows
-from trainer import checkpoint, evaluate, export, optimizers, saved, train
+from trainer import checkpoint, chief, evaluate, export, optimizers, saved, train
+from trainer.cluster.strategy import InProcess
 from trainer.cluster.work_queue import WorkQueue
 from trainer.config import CocoConfig, EvaluateConfig, ExportConfig, ModelConfig, OptimizerConfig, TrainConfig
 from trainer.input import Examples, held_out
 from trainer.models.coco import Knowledge
+from trainer.next_item import NextItem
 from trainer.recommender import Recommender
 from trainer.stored import Stored
-from trainer.unit import unit_function
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +88,12 @@ class Checked:
 
 
 def test_every_row_of_every_step_has_its_own_knowledge(source, shop):
-    data, settings = Examples(shop / "examples"), replace(config(source), steps_per_schedule=2)
-    recommender = Recommender(settings.model, data.vocabulary.size)
-    parts = (recommender, Checked(), optimizers.build(settings.optimizer), data.vocabulary, settings, 2)
-    function, told = unit_function(*parts, stored=Stored(str(source), data)), []
+    data = Examples(shop / "examples")
+    settings = chief.fitted(replace(config(source), steps_per_schedule=2), data)
+    recommender = chief.build(settings, data, None)
+    task = NextItem(InProcess(), data, recommender, settings)
+    task.objective = Checked()
+    function, told = task.unit(optimizers.build(settings.optimizer), 2, 0, False), []
     queue = WorkQueue(data.shards("train"), 32, seed=1)
     while unit := queue.take():
         told.append(function(*unit.arguments(), tf.constant(1, tf.int64))[2]["right"].numpy().sum(0))

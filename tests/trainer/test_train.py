@@ -13,6 +13,7 @@ from trainer.cluster.strategy import InProcess
 from trainer.config import EvaluateConfig, LossConfig, ModelConfig, OptimizerConfig, PretrainConfig, TrainConfig
 from trainer.input import Examples
 from trainer.loop import Trainer
+from trainer.next_item import NextItem
 from trainer.recommender import Recommender
 
 MODEL = ModelConfig(d=8, blocks=1, max_length=10, dropout=0.1)
@@ -77,7 +78,8 @@ def sigterm():
 
 def trainer(runtime, examples, folder, config):
     data = Examples(examples)
-    return Trainer(runtime, data, Recommender(MODEL, data.vocabulary.size, seed=1), folder, config)
+    recommender = Recommender(MODEL, data.vocabulary.size, seed=1)
+    return Trainer(runtime, NextItem(runtime, data, recommender, config), folder, config)
 
 
 def test_a_run_that_was_told_to_end_inside_an_epoch_ends_where_an_unbroken_one_does(shop, tmp_path, sigterm):
@@ -114,7 +116,7 @@ def test_pretraining_is_a_phase_of_the_same_run_and_each_phase_is_resumed(shop, 
     def run(runtime, folder):
         attributes = read_attributes(data, model.attributes)
         recommender = Recommender(model, data.vocabulary.size, None, (None,), 1, attributes)
-        return Trainer(runtime, data, recommender, folder, config).run()
+        return Trainer(runtime, NextItem(runtime, data, recommender, config), folder, config).run()
 
     whole = run(InProcess(), tmp_path / "whole")
     assert ["valid/ndcg@10" in entry for entry in whole.history] == [False, False, True, True]
@@ -227,7 +229,8 @@ def test_every_loss_falls(shop, tmp_path, loss, optimizer):
     )  # fmt: skip
     data = Examples(shop / "examples")
     recommender = Recommender(MODEL, data.vocabulary.size, seed=1)
-    history = Trainer(InProcess(), data, recommender, tmp_path / "ids", config).run().history
+    task = NextItem(InProcess(), data, recommender, config)
+    history = Trainer(InProcess(), task, tmp_path / "ids", config).run().history
     assert history[-1]["loss"] < history[0]["loss"]
 
 

@@ -19,6 +19,7 @@ from trainer.config import EvaluateConfig, ModelConfig, OptimizerConfig, TrainCo
 from trainer.input import Examples
 from trainer.loop import Trainer
 from trainer.monitor import Monitor
+from trainer.next_item import NextItem
 from trainer.ranking import LocalRanking
 from trainer.recommender import Recommender
 
@@ -33,7 +34,8 @@ def main(examples: Path, out: Path, port: int) -> dict:
     )
     with roles.runtime("ps=2,workers=2", out / "logs") as cluster, Monitor(port) as monitor:
         recommender = Recommender(MODEL, data.vocabulary.size, known, cluster.ps_devices, 1)
-        progress = Trainer(cluster, data, recommender, out, config, monitor).run()
+        task = NextItem(cluster, data, recommender, config)
+        progress = Trainer(cluster, task, out, config, monitor).run()
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page:
             found["page"] = page.read().decode()
         found["history"] = progress.history

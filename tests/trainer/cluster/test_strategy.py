@@ -76,6 +76,7 @@ from trainer.attributes import read_attributes
 from trainer.config import LossConfig, ModelConfig, OptimizerConfig, PretrainConfig, TrainConfig
 from trainer.input import Examples
 from trainer.loop import Trainer
+from trainer.next_item import NextItem
 from trainer.recommender import Recommender
 
 examples, out, cluster, loss = sys.argv[1:]
@@ -101,7 +102,8 @@ with ExitStack() as stack:
             optimizer=OptimizerConfig(kind, 0.01), working_set=working_set, average=0.5, wire=wire,
         )
         recommender = Recommender(model, examples.vocabulary.size, None, runtime.ps_devices, config.seed)
-        progress = Trainer(runtime, examples, recommender, out / wire / working_set / kind, config).run()
+        task = NextItem(runtime, examples, recommender, config)
+        progress = Trainer(runtime, task, out / wire / working_set / kind, config).run()
         assert progress.step >= 50
     attributes = read_attributes(examples, ("categories",))
     for kind, (modes, settings) in backbones.items():
@@ -117,7 +119,8 @@ with ExitStack() as stack:
             config = replace(config, working_set=working_set)
             devices, known = runtime.ps_devices, attributes if model.attributes else None
             recommender = Recommender(model, examples.vocabulary.size, None, devices, config.seed, known)
-            progress = Trainer(runtime, examples, recommender, out / "float32" / working_set / kind, config).run()
+            task = NextItem(runtime, examples, recommender, config)
+            progress = Trainer(runtime, task, out / "float32" / working_set / kind, config).run()
             assert progress.epoch == 4
 """
 
@@ -161,6 +164,7 @@ from trainer.cluster.launcher import ClusterSize, LocalCluster
 from trainer.config import LossConfig, ModelConfig, TrainConfig
 from trainer.input import Examples
 from trainer.loop import Trainer
+from trainer.next_item import NextItem
 from trainer.recommender import Recommender
 
 
@@ -194,7 +198,7 @@ config = TrainConfig(batch=4, epochs=1, steps_per_schedule=1, model=model, loss=
 with LocalCluster(ClusterSize(ps=1, workers=2), out / "logs") as servers:
     runtime = strategy.connect(servers.tf_config)
     recommender = Recommender(model, examples.vocabulary.size, None, runtime.ps_devices, 1)
-    trainer = OneSlowUnit(runtime, examples, recommender, out, config)
+    trainer = OneSlowUnit(runtime, NextItem(runtime, examples, recommender, config), out, config)
     entry, = trainer.run().history
     units = sorted(entry[f"worker_{k}/steps"] for k in (0, 1))  # one step a unit
     assert units == [1, trainer.queue.units - 1], units

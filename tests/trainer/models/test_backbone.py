@@ -13,6 +13,7 @@ from trainer.config import ExportConfig, LossConfig, ModelConfig, OptimizerConfi
 from trainer.input import Examples, held_out
 from trainer.loop import Trainer
 from trainer.models import MODELS
+from trainer.next_item import NextItem
 from trainer.objective import Prediction
 from trainer.recommender import Recommender
 from trainer.sampling import Popularity
@@ -136,7 +137,7 @@ def trained(request, shop, tmp_path_factory):
     claim(out, config)
     attributes = read_attributes(data, model.attributes) if model.attributes else None
     recommender = Recommender(model, data.vocabulary.size, seed=1, attributes=attributes)
-    progress = Trainer(InProcess(), data, recommender, out, config).run()
+    progress = Trainer(InProcess(), NextItem(InProcess(), data, recommender, config), out, config).run()
     write_json(out / "history.json", {"summary": vars(progress) | {"running": None}, "epochs": progress.history})
     return folder, data, recommender, progress.history
 

@@ -1,0 +1,54 @@
+"""The base model of labelled requests: every feature, and attention of the candidate over each sequence of items."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tf_keras
+
+from trainer.layers.perceptron import Perceptron
+from trainer.layers.request_embeddings import Embedded
+from trainer.layers.target_attention import TargetAttention
+from trainer.models.request_model import Outputs, RequestModel, spread
+from trainer.request_input import Requests, Rows
+
+
+class Base(RequestModel):
+    """As DIN (Zhou et al., KDD 2018), §4: the candidate, what its attention finds in each sequence of items, and the
+    other features end to end, through a perceptron. Theirs has PReLU or Dice where this has ReLU. Other sequences are
+    averaged."""
+
+    def make(self, data: Requests) -> None:
+        """See ``RequestModel``."""
+        config, embeddings = self.config.model, self.embeddings
+        width = embeddings.width
+        self.sequences = [f.name for f in embeddings.read if f.kind == "sequence" and f.vocabulary == "item"]
+        self.attention = [TargetAttention(width, config.attention, name=name) for name in self.sequences]
+        for layer in self.attention:
+            layer.build()
+        rest = [f.name for f in embeddings.read if f.name not in self.sequences]
+        self.network = Perceptron(config.hidden, rate=config.dropout, name="network")
+        self.network.build((None, width * (1 + len(self.sequences)) + sum(map(embeddings.width_of, rest))))
+        self.out = tf_keras.layers.Dense(1, name="out")
+        self.out.build((None, config.hidden[-1]))
+
+    def call(self, parts: Embedded, rows: Rows, seed: tf.Tensor | None = None) -> Outputs:
+        """See ``RequestModel``."""
+        return Outputs(self.out(self.network(self.features(parts), seed))[..., 0], {}, {})
+
+    def features(self, parts: Embedded) -> tf.Tensor:
+        """Everything end to end: (n, C, ·)."""
+        found = [parts.candidates]
+        for layer, name in zip(self.attention, self.sequences, strict=True):
+            found.append(layer(parts.candidates, parts.items[name], parts.there[name]))
+        means = {name: mean(x, parts.there[name]) for name, x in parts.sequences.items()}
+        each = {**parts.single, **parts.vectors, **means}
+        rest = [each[f.name] for f in self.embeddings.read if f.name in each]
+        if rest:
+            found.append(spread(tf.concat(rest, axis=1), parts.candidates))
+        return tf.concat(found, axis=-1)
+
+
+def mean(vectors: tf.Tensor, there: tf.Tensor) -> tf.Tensor:
+    """Vectors (n, L, w) where they are there (n, L) -> (n, w), zero of an empty sequence."""
+    weights = tf.cast(there, vectors.dtype)[..., None]
+    return tf.reduce_sum(vectors * weights, axis=1) / tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)

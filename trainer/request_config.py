@@ -1,0 +1,77 @@
+"""What a user sets about a model of labelled requests and its training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from feature_store.checks import above, at_least, one_of, require
+from trainer.choir_config import ChoirConfig
+from trainer.loop_config import LoopConfig, ScheduledOptimizerConfig
+
+KINDS = ("base", "choirrec")
+
+
+@dataclass(frozen=True)
+class RequestModelConfig:
+    """A model of ``trainer.models.REQUEST_MODELS``, and what all of them share."""
+
+    kind: str = "base"  # base | choirrec
+    d: int = 16  # width of an id's vector
+    hidden: tuple[int, ...] = (128, 64)  # widths of the layers above the features
+    attention: tuple[int, ...] = (32,)  # widths inside the attention of a candidate over a sequence
+    dropout: float = 0.0  # after each layer of ``hidden``
+    stddev: float = 0.05  # of the vectors' initial values
+    exclude: tuple[str, ...] = ()  # features of the requests that are not read
+
+    def __post_init__(self) -> None:
+        one_of("kind", self.kind, KINDS)
+        at_least("d", self.d, 1)
+        for name in ("hidden", "attention", "exclude"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists
+        require(bool(self.hidden), "hidden", "must hold at least one width", self.hidden)
+        for name in ("hidden", "attention"):
+            for width in getattr(self, name):
+                at_least(name, width, 1)
+        require(0 <= self.dropout < 1, "dropout", "must be at least 0 and below 1", self.dropout)
+        above("stddev", self.stddev, 0)
+
+
+@dataclass(frozen=True)
+class RequestTrainConfig(LoopConfig):
+    """Of a model of labelled requests."""
+
+    batch: int = 1024  # requests
+    epochs: int = 10
+    patience: int = 0
+    select: str = "gauc"  # the validation metric that picks the best checkpoint: see trainer.request_metrics
+    signature: str = "predict_cvr"  # what clients call the exported model's function by
+    optimizer: ScheduledOptimizerConfig = field(
+        default_factory=lambda: ScheduledOptimizerConfig("adagrad", 0.01, final_rate=0.001)
+    )
+    model: RequestModelConfig = field(default_factory=RequestModelConfig)
+    choir: ChoirConfig = field(default_factory=ChoirConfig)  # of kind choirrec
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(not self.average, "average", "must be 0 for requests", self.average)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RequestTrainConfig:
+        """What ``dataclasses.asdict`` made of one."""
+        parts = {"model": RequestModelConfig, "optimizer": ScheduledOptimizerConfig, "choir": ChoirConfig}
+        return cls(**{**values, **{name: part(**values[name]) for name, part in parts.items()}})
+
+
+@dataclass(frozen=True)
+class RequestEvaluateConfig:
+    bootstrap: int = 1000  # resamples of users for the intervals and the paired tests
+    batch: int = 1024  # requests scored at once
+    low_share: float = 0.55  # of the users, those with the least activity
+    levels: int = 5  # of activity, each of as many users of the test
+
+    def __post_init__(self) -> None:
+        for name in ("bootstrap", "batch", "levels"):
+            at_least(name, getattr(self, name), 1)
+        require(0 < self.low_share < 1, "low_share", "must be above 0 and below 1", self.low_share)

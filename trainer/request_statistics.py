@@ -1,0 +1,130 @@
+"""Intervals and paired tests of metrics that are no plain mean over users: GAUC, AUC, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.calibration import Calibration
+from trainer.request_metrics import user_aucs
+from trainer.request_scores import Scored
+from trainer.statistics import Comparison, Interval, sign_flip
+
+Measure = Callable[[np.ndarray], float]
+"""How often each of the U users is counted (U,) -> a metric."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The metrics of a model on the candidates of U users, by name."""
+
+    users: np.ndarray  # (U,)
+    of: Mapping[str, Measure]
+    shares: Mapping[str, np.ndarray]  # of metrics that are Σ w a / Σ w: w a (U,) and w (U,), stacked; 0 where none
+
+    def values(self) -> dict[str, float]:
+        """Each user counted once."""
+        ones = np.ones(len(self.users))
+        return {name: measure(ones) for name, measure in self.of.items()}
+
+
+def measures(scored: Scored, calibration: Calibration) -> Measures:
+    """Of AUC, GAUC in three weightings, log loss, calibration: see ``request_metrics``. The last two are of calibrated
+    probabilities."""
+    there = scored.present
+    names, of_request = np.unique(scored.user, return_inverse=True)
+    of = np.broadcast_to(of_request[:, None], there.shape)[there]  # the user of each candidate
+    logits, labels = scored.logits[there], scored.labels[there] > 0
+    each = user_aucs(of, logits, labels)
+    shares = {}
+    for name, weight in each.weights().items():
+        part = np.zeros((2, len(names)))
+        part[:, each.user] = weight * each.auc, weight
+        shares[name] = part
+    p = np.clip(calibration.probability(logits), 1e-7, 1 - 1e-7)
+    lost = -np.where(labels, np.log(p), np.log1p(-p))
+    count = len(names)
+    shares["log_loss"] = np.stack([np.bincount(of, lost, count), np.bincount(of, minlength=count)])
+    shares["calibration"] = np.stack([np.bincount(of, p, count), np.bincount(of, labels, count)])
+    ratios = {name: _ratio(part) for name, part in shares.items()}
+    return Measures(names, {"auc": _auc(of, logits, labels), **ratios}, shares)
+
+
+def intervals(found: Measures, resamples: int, seed: int = 0) -> dict[str, Interval]:
+    """Each metric with its 95% interval by resampling users with replacement (percentile bootstrap)."""
+    drawn = {name: [] for name in found.of}
+    for counts in _draws(len(found.users), resamples, seed):
+        for name, measure in found.of.items():
+            drawn[name].append(measure(counts))
+    return {name: Interval(value, *_bounds(drawn[name])) for name, value in found.values().items()}
+
+
+def paired(a: Measures, b: Measures, resamples: int, seed: int = 0) -> dict[str, Comparison]:
+    """b − a over the same users, each metric with its interval over the same resamples.
+
+    The p value is, of a metric that is a weighted mean of users' own, that of a sign-flip permutation test on what each
+    user adds to the difference; of AUC, twice the share of resamples on the other side of 0.
+
+    Raises:
+      ValueError: the two are not of the same users.
+    """
+    if not np.array_equal(a.users, b.users):
+        raise ValueError(f"a paired test needs the same users on both sides, got {len(a.users)} and {len(b.users)}")
+    drawn = {name: [] for name in a.of}
+    for counts in _draws(len(a.users), resamples, seed):
+        for name in a.of:
+            drawn[name].append(b.of[name](counts) - a.of[name](counts))
+    one, two = a.values(), b.values()
+    found = {}
+    for name in a.of:
+        low, high = _bounds(drawn[name])
+        if name in a.shares and np.array_equal(a.shares[name][1], b.shares[name][1]):
+            p = sign_flip(b.shares[name][0] - a.shares[name][0], resamples, seed)
+        else:
+            values = np.array(drawn[name])
+            p = 2 * min((values <= 0).mean(), (values >= 0).mean())
+        found[name] = Comparison(two[name] - one[name], low, high, float(min(max(p, 1 / resamples), 1.0)))
+    return found
+
+
+def fusion(scored: Scored) -> float | None:
+    """The mean of α_fusion over the candidates that are there; None of a model without one."""
+    return float(scored.told["fusion"][scored.present].mean()) if "fusion" in scored.told else None
+
+
+def _draws(users: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    random, share = np.random.default_rng(seed), np.full(users, 1.0 / users)
+    for _ in range(resamples):
+        yield random.multinomial(users, share)
+
+
+def _bounds(values: list[float]) -> tuple[float, float]:
+    kept = [value for value in values if not np.isnan(value)]
+    low, high = np.percentile(kept, [2.5, 97.5]) if kept else (np.nan, np.nan)
+    return float(low), float(high)
+
+
+def _ratio(part: np.ndarray) -> Measure:
+    def measure(counts: np.ndarray) -> float:
+        above, below = part @ counts
+        return float(above / below) if below else float("nan")
+
+    return measure
+
+
+def _auc(of: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> Measure:
+    order = np.argsort(logits, kind="stable")
+    of, logits, labels = of[order], logits[order], labels[order]
+    begins = np.flatnonzero(np.concatenate([[True], logits[1:] != logits[:-1]]))
+
+    def measure(counts: np.ndarray) -> float:
+        weights = counts[of].astype(float)
+        positive = np.add.reduceat(weights * labels, begins)
+        negative = np.add.reduceat(weights * ~labels, begins)
+        below = np.cumsum(negative) - negative
+        pairs = positive.sum() * negative.sum()
+        return float((positive * (below + negative / 2)).sum() / pairs) if pairs else float("nan")
+
+    return measure
