@@ -18,6 +18,7 @@ STAGES = {
     "embed": "turn the items' text into vectors with a language model",
     "features": "write features to the feature store, offline and online",
     "examples": "join features to events as of their time, and write training examples",
+    "requests": "join features to clicked impressions as of their time, and write labelled requests",
     "prompts": "encode the universal prompts that CoCo's codebook starts from",
     "knowledge": "compute what a frozen language model says of each user, for every source of the config",
     "profiles": "write a semantic profile of every user, for groups of users (config section profiles)",
@@ -264,9 +265,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         return 0
     name = options.command
     if variant := getattr(options, "variant", None):
-        require(
-            variant in config.variants, "--variant", f"must be one of {', '.join(config.variants)}", variant
-        )
+        variants = config.rankers or config.variants
+        require(variant in variants, "--variant", f"must be one of {', '.join(variants)}", variant)
         name = f"train-{variant}"
     if options.command == "refresh":
         refreshed = config.variants[variant].coco.refresh

@@ -25,12 +25,14 @@ from beam_jobs.options import BeamConfig, PriorConfig, SkewConfig
 from feature_store.chat_config import ChatConfig
 from feature_store.checks import require
 from feature_store.config import DataConfig, ExampleConfig, ExperimentConfig, FeatureConfig
+from feature_store.conversion_config import ConversionConfig
 from feature_store.market.config import MarketConfig
 from llm_offline.alignment_config import AlignConfig
 from llm_offline.config import EmbedConfig, LlmConfig, PromptConfig, SourceConfig
 from llm_offline.profile_config import GroupConfig, ProfileConfig
 from serving.config import IndexConfig, ServeConfig
 from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
+from trainer.request_config import RequestEvaluateConfig, RequestTrainConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -54,6 +56,8 @@ class Config:
 
     `sources` are kinds of knowledge about users that are computed before training, by name; `experiments` are splits of
     the users who are served. With `profiles` every user gets one, and `groups` and `priors` are made of them.
+    With `rankers` the run is one of conversion, whose stages are those of
+    `antiphon/conversion.py`: each of them gives what it changes of the `ranker` section.
     """
 
     name: str
@@ -74,6 +78,10 @@ class Config:
     profiles: ProfileConfig | None = None
     groups: GroupConfig = field(default_factory=GroupConfig)
     priors: PriorConfig = field(default_factory=PriorConfig)
+    conversion: ConversionConfig = field(default_factory=ConversionConfig)
+    ranker: RequestTrainConfig = field(default_factory=RequestTrainConfig)
+    rankers: dict[str, RequestTrainConfig] = field(default_factory=dict)
+    judge: RequestEvaluateConfig = field(default_factory=RequestEvaluateConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
@@ -91,6 +99,10 @@ class Config:
             require(NAME.fullmatch(name) is not None, "sources: a name", rule, name)
             taken = name in (ITEM_TEXT, "codebook")
             require(not taken, "sources: a name", "must not be that of another folder of knowledge", name)
+        for name in self.rankers:
+            require(NAME.fullmatch(name) is not None, "rankers: a name", rule, name)
+        selected = list(dict.fromkeys(ranker.select for ranker in self.rankers.values()))
+        require(len(selected) < 2, "rankers: select", "must be the same of all, which it chooses between", selected)
         chosen = self.retrain.variant
         rule_of_choice = f"must be one of {', '.join(self.variants)}"
         require(not chosen or chosen in self.variants, "retrain.variant", rule_of_choice, chosen)
@@ -137,7 +149,8 @@ class Config:
     def on_cluster(self, cluster: str) -> Config:
         """This config with every variant trained on a local cluster "ps=N,workers=N"."""
         variants = {name: replace(train, cluster=cluster) for name, train in self.variants.items()}
-        return replace(self, train=replace(self.train, cluster=cluster), variants=variants)
+        rankers = {name: replace(ranker, cluster=cluster) for name, ranker in self.rankers.items()}
+        return replace(self, train=replace(self.train, cluster=cluster), variants=variants, rankers=rankers)
 
     def evaluated_on_cluster(self, cluster: str) -> Config:
         """This config with every variant evaluated on a local cluster "ps=N,workers=N"."""
@@ -166,18 +179,22 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     try:
         tree = _expand(tree, "")
         reject_unknown(tree, Config, "")
-        train = _mapping(tree.get("train"), "train")
-        convert(train, TrainConfig, "train")  # first, so that its faults are told under its own name
-        variants = {
-            str(name): convert(
-                _merge(train, _mapping(changes, f"variants.{name}")), TrainConfig, f"variants.{name}"
-            )
-            for name, changes in _mapping(tree.get("variants"), "variants").items()
-        }
-        rest = {key: value for key, value in tree.items() if key != "variants"}
-        return convert(rest, Config, "", variants=variants)
+        variants = _variants(tree, "train", "variants", TrainConfig)
+        rankers = _variants(tree, "ranker", "rankers", RequestTrainConfig)
+        rest = {key: value for key, value in tree.items() if key not in ("variants", "rankers")}
+        return convert(rest, Config, "", variants=variants, rankers=rankers)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _variants(tree: Mapping[str, Any], base: str, section: str, kind: type) -> dict[str, Any]:
+    """What `section` names, each with what it changes put over the section `base`."""
+    common = _mapping(tree.get(base), base)
+    convert(common, kind, base)  # first, so that its faults are told under its own name
+    return {
+        str(name): convert(_merge(common, _mapping(changes, f"{section}.{name}")), kind, f"{section}.{name}")
+        for name, changes in _mapping(tree.get(section), section).items()
+    }
 
 
 def dump(config: Config) -> str:

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from antiphon import chatbot, records, refresh, work
+from antiphon import chatbot, conversion, records, refresh, work
 from antiphon.config import ITEM_TEXT, UNIVERSAL, Config
 from antiphon.records import Record
 from antiphon.stage import Stage
@@ -29,6 +29,8 @@ def plan(config: Config) -> list[Stage]:
     stages = [
         Stage("ingest", ("ingest",), (), [_data_settings(config), raw], ("tables",), work.ingest, version=2)
     ]
+    if config.rankers:
+        return conversion.plan(config, stages)
     stages += [embed_stage(config)] if text else []
     stages += [
         Stage("features", ("features",), ("ingest", *text), config.features, ("features",), work.features),

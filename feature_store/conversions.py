@@ -32,8 +32,9 @@ def write(
 ) -> dict[str, Any]:
     """Writes a folder of requests, one a clicked impression, whole, and returns its manifest.
 
-    The test begins where the tables say (``test_start``), validation so much earlier that it has ``valid_share`` of
-    what is before the test. Features, where ``bought`` is the newest items the user had bought before the impression,
+    The test begins where the tables say (``test_start``). Validation begins where the window ended that the groups were
+    made of, or where that is the test, or there are no groups, so much earlier that it has ``valid_share`` of what is
+    before the test. Features, where ``bought`` is the newest items the user had bought before the impression,
     ``bought_count`` how many those were in all, ``skipped`` the newest it had clicked and not bought, ``group_1`` and
     on the codes of its group as far as the group's level goes, ``prior_…`` and ``group_sequence`` what is known of its
     group. A user without a group has none of these.
@@ -55,11 +56,16 @@ def write(
     connection = connect()
     for name in manifest["tables"]:
         connection.read_parquet(str(Path(tables) / f"{name}.parquet")).create_view(name)
-    valid = _valid_start(connection, test, config, tables)
-    about: dict[str, Any] = {"boundaries": {"valid": valid, "test": test}, "groups": None}
+    made: dict[str, Any] | None = None
     levels = 0
     if groups is not None and priors is not None:
-        about["groups"], levels = _group_views(connection, Path(groups), Path(priors), valid, config)
+        made, levels = _group_views(connection, Path(groups), Path(priors), config)
+    valid = made["training_end"] if made and made["training_end"] < test else None
+    valid = valid or _valid_start(connection, test, config, tables)
+    if made and made["training_end"] > valid:
+        rule = f"must end before validation begins ({valid}): set profiles.end"
+        raise DataError(rule, file=priors, field="training_end", value=made["training_end"])
+    about = {"boundaries": {"valid": valid, "test": test}, "groups": made}
     columns, features = _columns(schema, connection, levels, config)
     with tempfile.TemporaryDirectory(dir=Path(out).parent if Path(out).parent.is_dir() else None) as scratch:
         splits = {}
@@ -83,16 +89,14 @@ def _valid_start(connection: DuckDBPyConnection, test: int, config: ConversionCo
 
 
 def _group_views(
-    connection: DuckDBPyConnection, groups: Path, priors: Path, valid: int, config: ConversionConfig
+    connection: DuckDBPyConnection, groups: Path, priors: Path, config: ConversionConfig
 ) -> tuple[dict[str, Any], int]:
     """Makes the views ``groups`` and ``priors`` (by user); returns what the manifest says of them, and M."""
-    told, made = folders.read_manifest_of("groups", groups, "groups", False), folders.read_manifest(priors, False)
-    if made["groups"] != told["version"]:
+    told = folders.read_manifest_of("groups", groups, "groups", False)
+    made = folders.read_manifest_of("priors", priors, "priors", False)
+    if made["version"] != told["version"]:
         rule = f"is of other groups than {told['version']!r}"
-        raise DataError(rule, file=priors, field="groups", value=made["groups"])
-    if made["window_end"] > valid:
-        rule = f"must end before validation begins ({valid})"
-        raise DataError(rule, file=priors, field="window_end", value=made["window_end"])
+        raise DataError(rule, file=priors, field="version", value=made["version"])
     connection.read_parquet(str(groups / "users.parquet")).create_view("groups")
     alone = priors / "users.parquet"
     if config.leave_one_out and alone.exists():
@@ -101,8 +105,7 @@ def _group_views(
         connection.read_parquet(str(priors / "groups.parquet")).create_view("group_priors")
         connection.sql('SELECT g.user_id, p.* FROM groups g JOIN group_priors p USING ("group")').create_view("priors")
     ((levels,),) = connection.sql("SELECT coalesce(max(len(codes)), 0) FROM groups").fetchall()
-    about = {"version": told["version"], "levels": levels, "window_end": made["window_end"]}
-    return about, levels
+    return {"version": told["version"], "levels": levels, "training_end": made["training_end"]}, levels
 
 
 def _columns(
@@ -153,7 +156,7 @@ def _feature(field: Field, side: str, config: ConversionConfig) -> RequestFeatur
         return RequestFeature(field.name, side, dtype="float32", log=field.name in config.logged)
     if field.name in config.numeric:
         return RequestFeature(field.name, side, dtype="float32", log=True)
-    return RequestFeature(field.name, side, vocabulary=field.name)
+    return RequestFeature(field.name, side, dtype=field.dtype, vocabulary=field.name)
 
 
 def _before(held: str, time: str) -> str:

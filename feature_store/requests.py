@@ -247,8 +247,9 @@ def _write_vocabularies(
         if feature.vocabulary and feature.vocabulary != ITEM:
             source = connection.from_arrow(items) if feature.side == "candidate" else connection.sql("FROM train")
             column = f'"{feature.name}"' if feature.kind == "single" else f'unnest("{feature.name}")'
-            distinct = source.select(f"CAST({column} AS VARCHAR) AS value").distinct().fetchall()
-            values.setdefault(feature.vocabulary, set()).update(value for (value,) in distinct if value)
+            found = [v for (v,) in source.select(f"CAST({column} AS VARCHAR) AS value").distinct().fetchall() if v]
+            known = (v for v in found if feature.dtype != "int64" or v[0] != "-")
+            values.setdefault(feature.vocabulary, set()).update(known)
     found = {}
     for name, ids in values.items():
         path = folder / "vocabulary" / f"{name}.txt"

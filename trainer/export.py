@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from trainer import saved
 from trainer.config import ExportConfig
-from trainer.export_folder import EXTRA, new_version, warmup
+from trainer.export_folder import EXTRA, WARMUP, new_version, write_warmup
 from trainer.input import Examples, held_out, right_align
 from trainer.models.coco import Know, Knowledge
 from trainer.recommender import Recommender
@@ -173,7 +173,7 @@ def run(
     }
     with new_version(out, version, told) as (scratch, number):
         tf.saved_model.save(served, str(scratch), signatures=served.signatures())
-        warmup(scratch, out.name, "serving_default", _requests(data, length, export.warmup_requests))
+        write_warmup(scratch / WARMUP, out.name, "serving_default", _requests(data, length, export.warmup_requests))
         if index is not None:
             users = next(held_out(data, "test", length, export.index_users)).history
             told["index"] = index(scratch / EXTRA / "index", served.scoring(users))

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 EXTRA = "assets.extra"
+WARMUP = f"{EXTRA}/tf_serving_warmup_requests"
 
 
 @contextmanager
@@ -46,9 +47,9 @@ def new_version(out: Path, version: int, told: Mapping[str, Any]) -> Iterator[tu
     scratch.rename(out / str(version))
 
 
-def warmup(folder: Path, model: str, signature: str, requests: Iterable[Mapping[str, np.ndarray]]) -> None:
+def write_warmup(path: Path, model: str, signature: str, requests: Iterable[Mapping[str, np.ndarray]]) -> None:
     """Requests of a signature, by input, that a server runs before it takes others."""
-    with tf.io.TFRecordWriter(str(folder / EXTRA / "tf_serving_warmup_requests")) as writer:
+    with tf.io.TFRecordWriter(str(path)) as writer:
         for inputs in requests:
             request = predict_pb2.PredictRequest()
             request.model_spec.name = model

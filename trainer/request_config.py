@@ -10,20 +10,20 @@ from feature_store.checks import above, at_least, one_of, require
 from trainer.choir_config import ChoirConfig
 from trainer.loop_config import LoopConfig, ScheduledOptimizerConfig
 
-KINDS = ("base", "choirrec")
+KINDS = ("base", "choirrec", "cold_transformer", "melt", "poso", "uie")
 
 
 @dataclass(frozen=True)
 class RequestModelConfig:
     """A model of ``trainer.models.REQUEST_MODELS``, and what all of them share."""
 
-    kind: str = "base"  # base | choirrec
+    kind: str = "base"  # base | choirrec | cold_transformer | melt | poso | uie
     d: int = 16  # width of an id's vector
     hidden: tuple[int, ...] = (128, 64)  # widths of the layers above the features
     attention: tuple[int, ...] = (32,)  # widths inside the attention of a candidate over a sequence
     dropout: float = 0.0  # after each layer of ``hidden``
     stddev: float = 0.05  # of the vectors' initial values
-    exclude: tuple[str, ...] = ()  # features of the requests that are not read
+    exclude: tuple[str, ...] = ()  # features of the requests that are not read; "group_*" is all that begin so
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, KINDS)
@@ -39,6 +39,34 @@ class RequestModelConfig:
 
 
 @dataclass(frozen=True)
+class RequestOptimizerConfig(ScheduledOptimizerConfig):
+    """As ChoirRec's paper has it, §5.1."""
+
+    kind: str = "adagrad"
+    learning_rate: float = 0.01
+    final_rate: float = 0.001
+
+
+@dataclass(frozen=True)
+class SparseConfig:
+    """Of the models that ChoirRec is compared with."""
+
+    skipped: str = "skipped"  # cold_transformer: the feature of items that were clicked and not bought
+    blocks: int = 1  # cold_transformer
+    heads: int = 1  # cold_transformer
+    few: int = 3  # melt: a user with at most so many purchases is of the tail
+    weight: float = 0.1  # melt, uie: of their own loss
+    memory: int = 64  # uie: centroids
+    nearest: int = 8  # uie: of them that a user's interest is enhanced by
+
+    def __post_init__(self) -> None:
+        for name in ("blocks", "heads", "few", "memory", "nearest"):
+            at_least(name, getattr(self, name), 1)
+        at_least("weight", self.weight, 0)
+        require(self.nearest <= self.memory, "nearest", f"must be at most memory ({self.memory})", self.nearest)
+
+
+@dataclass(frozen=True)
 class RequestTrainConfig(LoopConfig):
     """Of a model of labelled requests."""
 
@@ -47,11 +75,10 @@ class RequestTrainConfig(LoopConfig):
     patience: int = 0
     select: str = "gauc"  # the validation metric that picks the best checkpoint: see trainer.request_metrics
     signature: str = "predict_cvr"  # what clients call the exported model's function by
-    optimizer: ScheduledOptimizerConfig = field(
-        default_factory=lambda: ScheduledOptimizerConfig("adagrad", 0.01, final_rate=0.001)
-    )
+    optimizer: RequestOptimizerConfig = field(default_factory=RequestOptimizerConfig)
     model: RequestModelConfig = field(default_factory=RequestModelConfig)
-    choir: ChoirConfig = field(default_factory=ChoirConfig)  # of kind choirrec
+    choir: ChoirConfig = field(default_factory=ChoirConfig)  # of kind choirrec; its features' names also of others
+    sparse: SparseConfig = field(default_factory=SparseConfig)  # of kinds cold_transformer, melt, uie
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,7 +87,10 @@ class RequestTrainConfig(LoopConfig):
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RequestTrainConfig:
         """What ``dataclasses.asdict`` made of one."""
-        parts = {"model": RequestModelConfig, "optimizer": ScheduledOptimizerConfig, "choir": ChoirConfig}
+        parts = {
+            "model": RequestModelConfig, "optimizer": RequestOptimizerConfig, "choir": ChoirConfig,
+            "sparse": SparseConfig,
+        }  # fmt: skip
         return cls(**{**values, **{name: part(**values[name]) for name, part in parts.items()}})
 
 

@@ -16,7 +16,7 @@ from trainer import request_saved
 from trainer.calibration import Calibration, fit
 from trainer.cluster.strategy import InProcess
 from trainer.config import ExportConfig
-from trainer.export_folder import new_version, warmup
+from trainer.export_folder import WARMUP, new_version, write_warmup
 from trainer.request_input import Requests, Rows
 from trainer.request_ranker import RequestRanker
 from trainer.request_scores import RequestScores
@@ -103,7 +103,7 @@ def run(folder: Path, model: Path, out: Path, export: ExportConfig, version: int
     with new_version(out, version, told) as (scratch, number):
         tf.saved_model.save(served, str(scratch), signatures=served.signatures())
         samples = _samples(data, export.warmup_requests)
-        warmup(scratch, out.name, name, samples)
+        write_warmup(scratch / WARMUP, out.name, name, samples)
     items = len(data.items.ids)
     return {"version": number, "path": str(out / str(number)), "items": items, "signature": name,
             "calibration": told["calibration"]}  # fmt: skip

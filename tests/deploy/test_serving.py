@@ -175,13 +175,15 @@ def test_the_batches_are_those_the_server_has_threads_for(container: dict[str, A
 
 
 def test_a_warmup_request_is_a_batch_of_its_own(folder: Path, tmp_path: Path) -> None:
+    import numpy as np
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
 
-    from trainer import export
+    from trainer.export_folder import write_warmup
 
     batching = batch_parameters.read(folder / "batching.config")
-    export._write_warmup(tmp_path / "requests", "ids", [["a"], ["a", "b", "c"]])
+    requests = [{"history": np.array([ids])} for ids in ([b"a"], [b"a", b"b", b"c"])]
+    write_warmup(tmp_path / "requests", "ids", "serving_default", requests)
     for record in tf.data.TFRecordDataset(str(tmp_path / "requests")).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         rows = request.inputs["history"].tensor_shape.dim[0].size

@@ -7,6 +7,7 @@ from trainer import optimizers
 from trainer.config import OptimizerConfig
 from trainer.layers.flat import FlatWeights
 from trainer.layers.tables import EmbeddingTable, normal
+from trainer.loop_config import ScheduledOptimizerConfig
 
 STOCK = {
     "sgd": tf_keras.optimizers.SGD,
@@ -180,3 +181,35 @@ def test_a_table_whose_every_row_is_read_at_every_step_moves_as_dense_weights_do
 def test_a_wrong_setting_is_named(settings, message):
     with pytest.raises(ValueError, match=message):
         OptimizerConfig(**settings)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adagrad", "rowwise_adagrad", "adam", "lazy_adam"])
+def test_a_scheduled_optimizer_takes_the_steps_rate(kind):
+    constant = trained(OptimizerConfig(kind, 0.1))
+    config = ScheduledOptimizerConfig(kind, 0.1, final_rate=0.1, schedule="cosine")
+    for one, two in zip(constant, trained(config), strict=True):
+        values = [part.whole() if isinstance(part, EmbeddingTable) else part.variables[0] for part in (one, two)]
+        np.testing.assert_allclose(*values, rtol=1e-5)
+    falls = optimizers.build(ScheduledOptimizerConfig(kind, 0.1, final_rate=0.02), 2)
+    assert float(falls.rate(tf.constant(2, tf.int64))) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("kind", ["adam", "lazy_adam"])
+def test_weight_decay_is_beside_adams_own_move(kind):
+    plain, decayed = (optimizers.build(ScheduledOptimizerConfig(kind, 0.1, weight_decay=w)) for w in (0.0, 0.5))
+    for update in ("dense", "rows"):
+        values = []
+        for optimizer in (plain, decayed):
+            variable = tf.Variable([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+            slots = {name: tf.Variable(tf.zeros((3, 2))) for name in optimizer.slots}
+            one, gradient = tf.constant(1, tf.int64), tf.constant(GRADIENTS[0])
+            if update == "dense":
+                optimizer.dense(variable, slots, gradient, one)
+            else:
+                optimizer.rows(variable, slots, tf.constant([0, 2]), tf.gather(gradient, [0, 2]), one)
+            values.append(variable.numpy())
+        moved = values[1] - values[0]
+        before = np.array([[1, 2], [3, 4], [5, 6]], np.float32)
+        if update == "rows" and kind == "lazy_adam":
+            before[1] = 0  # a row that is not read is left alone
+        np.testing.assert_allclose(moved, -0.1 * 0.5 * before, rtol=1e-4, atol=1e-6)

@@ -65,3 +65,17 @@ def test_dense_weights_move_and_come_back_into_the_model():
     flat.pull()
     assert model.layers[0].kernel.numpy().ravel().tolist() == [0.5, 0.0]
     assert model.layers[0].bias.numpy().tolist() == [-0.5]
+
+
+def test_gradients_are_clipped_by_their_joint_norm(table):
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
+    model.build((None, 2))
+    flat, optimizer = FlatWeights(model), SGD(learning_rate=1.0)
+    optimizer.clip = 1.0
+    with Step(ONE) as step:
+        _, rows, _ = step.rows(table, tf.constant([1]))
+        with step.weights(flat):
+            loss = 3.0 * tf.reduce_sum(rows[:, 0]) + tf.reduce_sum(model(tf.constant([[4.0, 0.0]])))
+    step.update(loss, optimizer)  # gradients (3, 0) and (4, 0), of norm 5
+    np.testing.assert_allclose(table.whole()[1], [2 - 3 / 5, 3], rtol=1e-6)
+    np.testing.assert_allclose(flat.variables[0], [1 - 4 / 5, 1], rtol=1e-6)

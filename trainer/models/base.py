@@ -15,7 +15,10 @@ from trainer.request_input import Requests, Rows
 class Base(RequestModel):
     """As DIN (Zhou et al., KDD 2018), §4: the candidate, what its attention finds in each sequence of items, and the
     other features end to end, through a perceptron. Theirs has PReLU or Dice where this has ReLU. Other sequences are
-    averaged."""
+    averaged.
+
+    Models that change a part of it begin from ``attended`` and ``plain``.
+    """
 
     def make(self, data: Requests) -> None:
         """See ``RequestModel``."""
@@ -26,26 +29,44 @@ class Base(RequestModel):
         for layer in self.attention:
             layer.build()
         rest = [f.name for f in embeddings.read if f.name not in self.sequences]
+        self.rest = sum(map(embeddings.width_of, rest))  # of ``plain``
+        self.make_network(width * (1 + len(self.sequences)) + self.rest)
+
+    def make_network(self, width: int) -> None:
+        """Makes what computes a logit of ``width`` features."""
+        config = self.config.model
         self.network = Perceptron(config.hidden, rate=config.dropout, name="network")
-        self.network.build((None, width * (1 + len(self.sequences)) + sum(map(embeddings.width_of, rest))))
+        self.network.build((None, width))
         self.out = tf_keras.layers.Dense(1, name="out")
         self.out.build((None, config.hidden[-1]))
 
     def call(self, parts: Embedded, rows: Rows, seed: tf.Tensor | None = None) -> Outputs:
         """See ``RequestModel``."""
-        return Outputs(self.out(self.network(self.features(parts), seed))[..., 0], {}, {})
+        return Outputs(self.logits(self.features(parts), seed), {}, {})
+
+    def logits(self, features: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """features (n, C, ·) -> (n, C)."""
+        return self.out(self.network(features, seed))[..., 0]
 
     def features(self, parts: Embedded) -> tf.Tensor:
         """Everything end to end: (n, C, ·)."""
+        found = self.attended(parts)
+        if self.rest:
+            found.append(spread(self.plain(parts), parts.candidates))
+        return tf.concat(found, axis=-1)
+
+    def attended(self, parts: Embedded) -> list[tf.Tensor]:
+        """The candidates, and what each finds in each sequence of items: (n, C, w) each."""
         found = [parts.candidates]
         for layer, name in zip(self.attention, self.sequences, strict=True):
             found.append(layer(parts.candidates, parts.items[name], parts.there[name]))
+        return found
+
+    def plain(self, parts: Embedded) -> tf.Tensor:
+        """The features that are of no sequence of items, end to end: (n, ·)."""
         means = {name: mean(x, parts.there[name]) for name, x in parts.sequences.items()}
         each = {**parts.single, **parts.vectors, **means}
-        rest = [each[f.name] for f in self.embeddings.read if f.name in each]
-        if rest:
-            found.append(spread(tf.concat(rest, axis=1), parts.candidates))
-        return tf.concat(found, axis=-1)
+        return tf.concat([each[f.name] for f in self.embeddings.read if f.name in each], axis=1)
 
 
 def mean(vectors: tf.Tensor, there: tf.Tensor) -> tf.Tensor:

@@ -93,7 +93,7 @@ class ChoirRec(RequestModel):
         choir, candidates = self.config.choir, parts.candidates
         seeds = [None] * 4 if seed is None else tf.unstack(tf.random.split(seed, 4))
         purchases = tf.reduce_sum(tf.cast(parts.there[choir.sequence], tf.float32), axis=1, keepdims=True)  # (n, 1)
-        distill, fusion = self.reliability(self._activity(parts, purchases))
+        distill, fusion = self.reliability(self.activity(parts))
         own = self._own(parts)
         group = self._group(parts)
         if not choir.dual:
@@ -139,10 +139,6 @@ class ChoirRec(RequestModel):
     def _strength(self, distill: tf.Tensor) -> tf.Tensor:
         floor = self.config.choir.floor
         return tf.stop_gradient(distill) if floor < 0 else floor + (1.0 - floor) * distill
-
-    def _activity(self, parts: Embedded, purchases: tf.Tensor) -> tf.Tensor:
-        read = [parts.single[name] for name in self.config.choir.activity]
-        return tf.concat([tf.math.log1p(purchases), *read], axis=1)
 
     def _own(self, parts: Embedded) -> tf.Tensor:
         """What the individual channel reads: (n, C, ·)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -40,7 +41,8 @@ class RequestModel(tf_keras.Model):
     @staticmethod
     def reads(config: RequestTrainConfig, data: Requests) -> list[str]:
         """Names of the features of requests that the model looks at."""
-        return [feature.name for feature in data.raw if feature.name not in config.model.exclude]
+        names = [feature.name for feature in data.raw]
+        return [name for name in names if not any(fnmatchcase(name, one) for one in config.model.exclude)]
 
     def make(self, data: Requests) -> None:
         """Makes the layers and builds them."""
@@ -53,6 +55,12 @@ class RequestModel(tf_keras.Model):
     def call(self, parts: Embedded, rows: Rows, seed: tf.Tensor | None = None) -> Outputs:
         """The logits; dropout where a seed (2,) is given."""
         raise NotImplementedError  # abstract
+
+    def activity(self, parts: Embedded) -> tf.Tensor:
+        """What tells how much a user buys: log(1 + |S_u^buy|) of the sequence, and ``choir.activity``: (n, ·)."""
+        choir = self.config.choir
+        purchases = tf.reduce_sum(tf.cast(parts.there[choir.sequence], tf.float32), axis=1, keepdims=True)
+        return tf.concat([tf.math.log1p(purchases), *(parts.single[name] for name in choir.activity)], axis=1)
 
     def loss_of(self, outputs: Outputs, rows: Rows) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
         """The mean loss, what it is a mean over, and by name values (·,) of which the history gets the mean."""

@@ -11,12 +11,12 @@ import pytest
 import request_data
 
 from trainer import checkpoint, train
-from trainer.request_config import RequestModelConfig, RequestTrainConfig, ScheduledOptimizerConfig
+from trainer.request_config import RequestModelConfig, RequestOptimizerConfig, RequestTrainConfig
 
 MODEL = RequestModelConfig(d=4, hidden=(16,), attention=(4,), dropout=0.05)
 CONFIG = RequestTrainConfig(
     batch=16, epochs=12, steps_per_schedule=5, validate_every=3, checkpoint_every=3, model=MODEL,
-    optimizer=ScheduledOptimizerConfig("adagrad", 0.2, final_rate=0.02),
+    optimizer=RequestOptimizerConfig("adagrad", 0.2, final_rate=0.02),
 )  # fmt: skip
 
 

@@ -1,0 +1,102 @@
+"""The stages of a run that learns who buys what it has clicked (ChoirRec), each after those it builds on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from antiphon import records
+from antiphon.config import Config
+from antiphon.stage import Stage
+
+
+def plan(config: Config, before: Sequence[Stage]) -> list[Stage]:
+    """The stages of a run whose config has `rankers`.
+
+    Args:
+        before: those that make the tables and, with profiles, the groups and their priors.
+    """
+    needs = tuple(stage.name for stage in before if stage.name in ("ingest", "groups", "priors"))
+    stages = [*before, Stage("requests", ("requests",), needs, config.conversion, ("requests",), requests)]
+    stages += [_train_stage(config, name) for name in config.rankers]
+    trained = tuple(f"train-{name}" for name in config.rankers)
+    evaluated = tuple(f"evaluation/{name}" for name in config.rankers)
+    done = ("requests", *trained, "evaluate")
+    return [
+        *stages,
+        Stage("evaluate", ("evaluate",), ("requests", *trained), config.judge, evaluated, evaluate),
+        Stage("export", ("export",), done, config.export, ("export/chosen.json",), export),
+    ]
+
+
+def _train_stage(config: Config, name: str) -> Stage:
+    products = (f"models/{name}/history.json", f"models/{name}/checkpoints")
+    settings = config.rankers[name]
+    return Stage(f"train-{name}", ("train", "--variant", name), ("requests",), settings, products,
+                 lambda config: train(config, name), lambda config: _identity(config, name),
+                 grace=settings.grace_seconds)  # fmt: skip
+
+
+def requests(config: Config) -> dict[str, Any]:
+    from feature_store import conversions
+
+    folder = config.folder
+    grouped = (folder / "groups", folder / "priors") if config.profiles is not None else (None, None)
+    made = conversions.write(folder / "tables", *grouped, folder / "requests", config.conversion)
+    counts = {split: {n: told[n] for n in ("examples", "positives")} for split, told in made["splits"].items()}
+    return {**counts, "boundaries": made["boundaries"], "groups": made["groups"]}
+
+
+def train(config: Config, name: str) -> dict[str, Any]:
+    from trainer import train
+
+    return train.run(config.folder / "requests", None, config.folder / "models" / name, config.rankers[name])
+
+
+def evaluate(config: Config) -> dict[str, Any]:
+    """Every ranker on the test split; then every one against the first, over the same users."""
+    from trainer import request_evaluate
+    from trainer.cluster import roles
+
+    data, folder = config.folder / "requests", config.folder / "evaluation"
+    summary: dict[str, Any] = {}
+    with roles.runtime(config.evaluate.cluster, folder / "cluster") as runtime:
+        for name in config.rankers:
+            model = config.folder / "models" / name
+            found = request_evaluate.run(data, model, folder / name, config.judge, runtime)
+            summary[name] = {segment: told["gauc"]["mean"] for segment, told in found["test"].items()}
+    baseline, *others = config.rankers
+    for name in others:
+        out = folder / f"comparison_{name}.json"
+        found = request_evaluate.compare(data, folder / baseline, folder / name, out, config.judge)["b_minus_a"]
+        summary[f"{name} against {baseline}"] = {segment: told["gauc"] for segment, told in found.items()}
+    return summary
+
+
+def export(config: Config) -> dict[str, Any]:
+    """The ranker that did best on validation by its own selection metric; the test split never selects."""
+    from trainer import request_export
+
+    scores = {name: _validation_score(config, name) for name in config.rankers}
+    name = max(scores, key=scores.__getitem__)
+    model, out = config.folder / "models" / name, config.folder / "export" / name
+    summary = request_export.run(config.folder / "requests", model, out, config.export)
+    chosen = {"variant": name, "validation": scores, **summary}
+    records.write_text(config.folder / "export" / "chosen.json", records.to_json(chosen))
+    return chosen
+
+
+def _validation_score(config: Config, name: str) -> float:
+    summary = json.loads((config.folder / "models" / name / "history.json").read_text())["summary"]
+    return summary[f"valid_{config.rankers[name].select}"]
+
+
+def _identity(config: Config, name: str) -> dict[str, Any]:
+    """What of a ranker's settings makes it another model: a checkpoint made with others is no start."""
+    from trainer.train import free_to_change
+
+    settings = config.rankers[name]
+    free = free_to_change(settings)
+    return {key: value for key, value in dataclasses.asdict(settings).items() if key not in free}
