@@ -22,7 +22,8 @@ def run_all(config: Config, debug: bool = False) -> int:
     start = time.monotonic()
     done = run_stages(config, plan(config), skip=True, debug=debug)
     report = config.folder / "report.html"
-    print(f"{config.name}: {done} stages done in {clock(time.monotonic() - start)}; the report is {report}")
+    told = f"; the report is {report}" if report.exists() else ""
+    print(f"{config.name}: {done} stages done in {clock(time.monotonic() - start)}{told}")
     return 0
 
 
