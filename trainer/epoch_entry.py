@@ -7,7 +7,6 @@ from tqdm import tqdm
 
 from trainer import monitor
 
-
 _TOLD = ("valid/recall@10", "valid/ndcg@10", "valid/auc", "valid/gauc")
 
 
