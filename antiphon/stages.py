@@ -30,7 +30,7 @@ def plan(config: Config) -> list[Stage]:
         Stage("ingest", ("ingest",), (), [_data_settings(config), raw], ("tables",), work.ingest, version=2)
     ]
     if config.rankers:
-        return conversion.plan(config, stages)
+        return conversion.plan(config, [*stages, *(group_stages(config) if config.profiles is not None else [])])
     stages += [embed_stage(config)] if text else []
     stages += [
         Stage("features", ("features",), ("ingest", *text), config.features, ("features",), work.features),
