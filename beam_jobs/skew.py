@@ -46,14 +46,20 @@ class _Stage:
     schema: Schema
     sample: float
     shards: int
+    between: tuple[int, int]
 
 
-def run(log: Path, features: Path, examples: Path, out: Path, skew: SkewConfig, beam: BeamConfig) -> dict[str, Any]:
+def run(
+    log: Path, features: Path, examples: Path, out: Path, skew: SkewConfig, beam: BeamConfig,
+    between: tuple[int, int] = (0, 1 << 62),
+) -> dict[str, Any]:
     """Writes a report folder: `report.json`, `mismatches.parquet`, and last its manifest with the verdict.
 
     Args:
         log: the folder of the served log.
         features, examples: the run's, which the version that served was trained with.
+        between: requests later than the first and at most as late as the second count, in microseconds: offline
+            features know nothing later than their newest event.
 
     Returns:
         The verdict ({"passes", "reasons"}), rows, mismatches by feature, seconds taken.
@@ -66,7 +72,7 @@ def run(log: Path, features: Path, examples: Path, out: Path, skew: SkewConfig, 
     training.read_manifest(examples)
     segments = served_log.segments(log)
     with staging_folder(Path(out)) as staging, progress(JOB, "row"):
-        stage = _Stage(staging, Path(features), schema, skew.sample, beam.shards)
+        stage = _Stage(staging, Path(features), schema, skew.sample, beam.shards, between)
         _compare_all(segments, stage, beam)
         parts = sorted(staging.glob("*.parquet"))
         table = pa.concat_tables([pq.read_table(path) for path in parts]) if parts else None
@@ -116,8 +122,13 @@ def _compare_all(segments: list[Path], stage: _Stage, config: BeamConfig) -> Non
 def _read_and_sample(segment: Path, stage: _Stage) -> Iterator[tuple[int, pa.RecordBatch]]:
     for batch in served_examples(served_log.read_segment(segment), stage.schema):
         advance(JOB, batch.num_rows)
-        users = batch.column("user_id").to_pylist()
-        chosen = batch.filter(pa.array([uniform(_SALT, user) < stage.sample for user in users]))
+        users, times = batch.column("user_id").to_pylist(), batch.column("label_time").cast(pa.int64()).to_pylist()
+        after, until = stage.between
+        counts = [
+            after < time <= until and uniform(_SALT, user) < stage.sample
+            for user, time in zip(users, times, strict=True)
+        ]
+        chosen = batch.filter(pa.array(counts, pa.bool_()))
         if chosen.num_rows:
             yield from by_shard(chosen, "user_id", stage.shards)
 

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from benchmarks import _machine, _retrain_shop
 
 STEPS = (
-    "ingest", "features", "examples", "train", "grow", "measure", "gate", "publish", "canary", "compare", "promote",
-    "record", "prune", "watermark",
+    "ingest", "features", "examples", "train", "grow", "skew", "measure", "gate", "publish", "canary", "compare",
+    "promote", "record", "prune", "watermark",
 )  # fmt: skip
 
 

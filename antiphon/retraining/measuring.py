@@ -1,8 +1,10 @@
-"""The process in which a round's candidate is exported and measured, or a published version held against it.
+"""The process in which a round's candidate is exported and measured, a published version held against it, or what was
+served against what it should have been.
 
     python -m antiphon.retraining.measuring '{"examples": …, "result": …, "versions": …}'
 
-It is one of its own because it loads TensorFlow and faiss. The measuring itself is `trainer.replay`'s.
+It is one of its own because it loads TensorFlow and faiss, or Beam. The measuring itself is `trainer.replay`'s and
+`beam_jobs.skew`'s.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon import records, work
+from beam_jobs.options import BeamConfig, SkewConfig
 from serving.config import IndexConfig
 from trainer.config import ExportConfig
 
@@ -21,12 +24,17 @@ from trainer.config import ExportConfig
 def main(what: Mapping[str, Any]) -> None:
     """Leaves what was found in the file ``what["result"]``, in one step.
 
-    With ``same``, two versions' folders, it is how far their answers are alike. Otherwise ``versions`` are measured,
-    the candidate exported first (from ``model``, by ``export`` and ``index``) unless it is there.
+    With ``same``, two versions' folders, it is how far their answers are alike. With ``log``, a served log, it is how
+    far its features of the requests ``between`` two times are those of ``features``; the report goes to ``out``.
+    Otherwise ``versions`` are measured, the candidate exported first (from ``model``, by ``export`` and ``index``)
+    unless it is there.
     """
+    examples, result = Path(what["examples"]), Path(what["result"])
+    if "log" in what:
+        records.write_text(result, records.to_json(_skew(what)))
+        return
     from trainer import replay
 
-    examples, result = Path(what["examples"]), Path(what["result"])
     if "same" in what:
         found: dict[str, Any] = replay.same(*map(Path, what["same"]), examples)
     else:
@@ -36,6 +44,14 @@ def main(what: Mapping[str, Any]) -> None:
         found = replay.measure(versions, examples, result.parent, what["bootstrap"])
         found["index"] = {name: _index_of(path) for name, path in versions.items()}
     records.write_text(result, records.to_json(found))
+
+
+def _skew(what: Mapping[str, Any]) -> dict[str, Any]:
+    from beam_jobs import skew
+
+    folders = (Path(what[name]) for name in ("log", "features", "examples", "out"))
+    config, beam = SkewConfig(**what["skew"]), BeamConfig(**what["beam"])
+    return skew.run(*folders, config, beam, tuple(what["between"]))
 
 
 def _export(examples: Path, model: Path, out: Path, what: Mapping[str, Any]) -> None:

@@ -32,6 +32,7 @@ def of(round_: Round) -> dict[str, Any]:
         "examples": round_.result("examples"),
         "vocabulary": round_.result("grow"),
         "training": training.summary if training else {},
+        "skew": round_.result("skew"),
         "measured": round_.result("measure"),
         "gate": gate["findings"],
         "canary": {"loaded": round_.result("canary")["loaded"], "compare": compare["why"]},

@@ -57,6 +57,26 @@ def grow(round_: Round) -> dict[str, Any]:
     }
 
 
+def check_skew(round_: Round) -> dict[str, Any]:
+    """Of the new requests of the served log, where there is one: whether their features are what is computed offline,
+    and still like those of training. Of fewer rows than `skew.min_rows` nothing is known, and nothing judged."""
+    log = round_.own.examples.served_log
+    if not log:
+        return {"rows": 0, "judged": False}
+    config, folder = round_.config, round_.folder
+    what = {
+        "log": log,
+        "features": str(folder / "features"),
+        "out": str(folder / "skew"),
+        "between": [round_.state.watermark, round_.result("ingest")["newest"]],
+        "skew": dataclasses.asdict(config.skew),
+        "beam": dataclasses.asdict(config.beam),
+    }
+    found = _replay(round_, "skew", what)
+    told = {name: found[name] for name in ("rows", "verdict", "mismatched")}
+    return {**told, "judged": found["rows"] >= config.skew.min_rows}
+
+
 def measure(round_: Round) -> dict[str, Any]:
     """Exports the candidate with its index into the round's folder; asks it and the stable version what the hold-out's
     users would."""
@@ -74,8 +94,9 @@ def measure(round_: Round) -> dict[str, Any]:
 
 
 def judge(round_: Round) -> dict[str, Any]:
-    """The gate; the run's report of skew has a say where there is one, and so has what lies in the round's reports."""
-    others = [round_.config.folder / "skew", *sorted((round_.folder / "reports").glob("*"))]
+    """The gate; the reports of skew have a say, the round's and the run's, and what lies in the round's reports."""
+    others = [round_.folder / "skew"] if round_.result("skew")["judged"] else []
+    others += [round_.config.folder / "skew", *sorted((round_.folder / "reports").glob("*"))]
     findings = gate.judge(round_.result("measure"), [path for path in others if path.exists()], round_.config.retrain)
     return {
         "passed": all(finding.passed for finding in findings),
@@ -171,6 +192,7 @@ def move_watermark(round_: Round) -> dict[str, Any]:
 
 AFTER_TRAINING: dict[str, Step] = {
     "grow": grow,
+    "skew": check_skew,
     "measure": measure,
     "gate": judge,
     "publish": publish,

@@ -13,7 +13,7 @@ def test_a_tiny_run_prints_its_figures_as_json_on_the_last_line(capsys):
     for kind in ("sqlite", "redis") if shutil.which("redis-server") else ("sqlite",):
         measured = figures[kind]
         assert min(measured["write_rows_per_second"].values()) > 0
-        assert measured["write_over_feast"] > 0
+        assert measured["write_over_feast"] > 0 and measured["write_over_feast_by_processor"] > 0
         assert list(measured["read_ms_by_entities"]) == ["1", "100", "1000"]
         for row in measured["read_ms_by_entities"].values():
             assert 0 < row["p50"] <= row["p99"]

@@ -5,32 +5,16 @@ import shutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from served import request
 
 from feature_store import examples
 from feature_store.config import ExampleConfig, FeatureConfig
 from feature_store.errors import DataError
-from feature_store.prediction_log import DT_STRING, PredictRequest
-from feature_store.request_context import RequestContext
 from feature_store.served_features import _is_past
-from feature_store.served_log import ServedRow
 from feature_store.tfrecord import write_records
 
 LENGTH = 3
 EVENTS = [("a", item, 10 * time) for time, item in enumerate("pqrstu", 1)] + [("bb", "p", 10), ("bb", "t", 40)]
-
-
-def request(number, user, time, history=None, **features) -> ServedRow:
-    """A request for one user, with what it was given."""
-    asked = PredictRequest()
-    if history is not None:
-        tensor = asked.inputs["history"]
-        tensor.dtype = DT_STRING
-        tensor.tensor_shape.dim.add(size=1)
-        tensor.tensor_shape.dim.add(size=len(history) + 1)
-        tensor.string_val.extend([b"", *(item.encode() for item in history)])  # as the client pads
-    header = RequestContext((user,), {name: [value] for name, value in features.items()}).to_header().encode()
-    said = asked.SerializeToString(), b""
-    return ServedRow(f"s-{number:012d}", time, 0.1, "Predict", "GRPC", "m", 1, "", header, *said)
 
 
 @pytest.fixture

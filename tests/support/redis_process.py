@@ -53,14 +53,22 @@ class RedisClusterProcesses:
     """A Redis cluster of two servers that share the keys."""
 
     def __init__(self, folder: Path) -> None:
-        from redis import Redis
-
-        self._servers, half, buses = [], 8192, [_free_port(), _free_port()]
+        self._servers, buses = [], [_free_port(), _free_port()]
         for bus in buses:
             (folder / str(bus)).mkdir()
             options = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
             self._servers.append(RedisProcess(folder / str(bus), *options))
         self.addresses = [server.address for server in self._servers]
+        try:
+            self._join(buses)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _join(self, buses: list[int]) -> None:
+        from redis import Redis
+
+        half = 8192  # of the slots
         nodes = [Redis(host, int(port)) for host, _, port in (address.partition(":") for address in self.addresses)]
         for number, node in enumerate(nodes):
             node.execute_command("CLUSTER", "ADDSLOTSRANGE", number * half, (number + 1) * half - 1)

@@ -52,7 +52,8 @@ def measured(tmp_path, shop, version, monkeypatch):
         places.write_state(State(round=1, watermark=5, stable=1, sources="older"))
         shutil.copytree(version, places.served / "1")
         shutil.copytree(version, places.candidate(2))
-        shutil.copytree(shop / "examples", places.round(2) / "examples")
+        for name in ("examples", "features"):
+            shutil.copytree(shop / name, places.round(2) / name)
         for number, items in ((1, ["a", "b"]), (2, ["b", "c", "d"])):
             file = places.model(number) / "vocabulary" / "item.txt"
             file.parent.mkdir(parents=True)

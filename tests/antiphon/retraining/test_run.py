@@ -4,6 +4,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import served
 
 from antiphon import records
 from antiphon.processes import Busy, lock
@@ -12,6 +13,7 @@ from antiphon.retraining.round import Round
 from antiphon.retraining.state import Places, State
 from antiphon.retraining.steps import AFTER_TRAINING, new_events
 from benchmarks import _retrain_shop, retrain_crashes
+from feature_store.tfrecord import write_records
 from serving import rollout
 
 
@@ -118,6 +120,32 @@ def test_examples_are_made_of_the_server_s_log_once_there_is_one(measured, tmp_p
     assert log(serve=serve) == str(tmp_path / "log")
     told = dataclasses.replace(config.examples, served_log="elsewhere")  # must be there: `examples` says so
     assert log(serve=serve, examples=told) == "elsewhere"
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_what_was_served_since_the_last_round_is_checked_and_can_fail_the_gate(measured, tmp_path, wrong):
+    _, config = measured()
+    places, log = Places.of(config), tmp_path / "log"
+    rows = pq.read_table(places.round(2) / "features" / "user_history.parquet").to_pylist()[:40]
+    times = [int(row["event_time"].timestamp() * 1e6) + 1 for row in rows]
+    ingested = json.loads((places.round(2) / "steps" / "ingest.json").read_text())
+    records.write_text(places.round(2) / "steps" / "ingest.json", json.dumps({**ingested, "newest": max(times)}))
+    old = served.request(99, rows[0]["user_id"], 4, ["before the last round"])
+    histories = [["of nobody"] if wrong else row["history"] for row in rows]
+    asked = zip(rows, times, histories, strict=True)
+    new = [served.request(number, row["user_id"], *rest) for number, (row, *rest) in enumerate(asked)]
+    log.mkdir()
+    write_records(log / "s-000000000000.tfrecord", [row.to_record() for row in (old, *new)])
+    config = dataclasses.replace(
+        config,
+        examples=dataclasses.replace(config.examples, served_log=str(log)),
+        skew=dataclasses.replace(config.skew, min_rows=40, ignore=("history",)),
+    )
+    assert run.run(config, here=True) == 0
+    decision = places.decision(2)
+    assert decision["skew"]["rows"] == 40 and decision["skew"]["judged"]
+    assert decision["skew"]["mismatched"]["history"] == (40 if wrong else 0)
+    assert decision["outcome"] == ("refused: skew" if wrong else "promoted")
 
 
 def test_the_record_says_how_many_rows_had_their_features_as_served(measured, capsys):
