@@ -62,18 +62,18 @@ class Served(tf.Module):
     def signatures(self) -> dict[str, Function]:
         """The functions by the names that clients call them by."""
         found = {
-            "serving_default": tf.function(self.recommend, input_signature=[HISTORY]),
-            "score": tf.function(self.score, input_signature=[HISTORY, CANDIDATES]),
-            "embed_user": tf.function(self.embed_user, input_signature=[HISTORY]),
+            "serving_default": tf.function(self.recommend, input_signature=[HISTORY], autograph=False),
+            "score": tf.function(self.score, input_signature=[HISTORY, CANDIDATES], autograph=False),
+            "embed_user": tf.function(self.embed_user, input_signature=[HISTORY], autograph=False),
         }
         coco = self._recommender.coco
         if coco is None:
             return found
         known = [tf.TensorSpec((None, None, coco.config.knowledge_width), tf.float32, name="knowledge"), MASK]
         return found | {
-            "recommend_known": tf.function(self.recommend, input_signature=[HISTORY, *known]),
-            "score_known": tf.function(self.score, input_signature=[HISTORY, CANDIDATES, *known]),
-            "embed_user_known": tf.function(self.embed_user, input_signature=[HISTORY, *known]),
+            "recommend_known": tf.function(self.recommend, input_signature=[HISTORY, *known], autograph=False),
+            "score_known": tf.function(self.score, input_signature=[HISTORY, CANDIDATES, *known], autograph=False),
+            "embed_user_known": tf.function(self.embed_user, input_signature=[HISTORY, *known], autograph=False),
         }
 
     def recommend(

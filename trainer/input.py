@@ -146,7 +146,7 @@ def held_out_rows(serialized: tf.Tensor, vocabulary: Vocabulary, length: int) ->
 
 @functools.lru_cache(maxsize=8)
 def _held_out_parser(vocabulary: Vocabulary, length: int) -> tf.types.experimental.PolymorphicFunction:
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
     def parse(serialized: tf.Tensor) -> Held:
         return held_out_rows(serialized, vocabulary, length)
 
@@ -157,7 +157,7 @@ def target_counts(examples: Examples, length: int, batch: int = 4096) -> np.ndar
     """How often each index is a target of the training split: (N,) int64, index 0 always 0."""
     vocabulary = examples.vocabulary
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
     def count(serialized: tf.Tensor) -> tf.Tensor:
         history, targets = training_windows(serialized, vocabulary, length)
         return tf.math.bincount(tf.boolean_mask(targets, history > 0), minlength=vocabulary.size)

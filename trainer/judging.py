@@ -93,7 +93,7 @@ class _Judge:
         self._data, self._batch, self._told = data, train.batch, {}
         prediction, length = Prediction(recommender, train.loss, popularity(data, train)), recommender.config.max_length
 
-        @tf.function(input_signature=[*PIECES, tf.TensorSpec((), tf.int64)])
+        @tf.function(input_signature=[*PIECES, tf.TensorSpec((), tf.int64)], autograph=False)
         def judged(files, firsts, counts, number):
             pieces = (files, firsts, counts)
             history, targets = training_windows(read_records(*pieces), data.vocabulary, length)

@@ -80,7 +80,7 @@ class _Rows:
         self.codes = 0
         vectors = tf.constant(recommender.pull())
 
-        @tf.function(input_signature=[tf.TensorSpec((None, self._length), tf.int32)])
+        @tf.function(input_signature=[tf.TensorSpec((None, self._length), tf.int32)], autograph=False)
         def select(history: tf.Tensor) -> Selection:
             return recommender.selection(history, vectors)
 
@@ -104,7 +104,7 @@ class _Rows:
         """Serialized examples (n,) of a split -> their histories (n, L)."""
         vocabulary, length = self._data.vocabulary, self._length
 
-        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
         def parse(serialized: tf.Tensor) -> tf.Tensor:
             if split == "train":
                 return training_windows(serialized, vocabulary, length)[0]

@@ -116,7 +116,7 @@ class LocalRanking:
 
         client = reader.client() if reader and reader.asks else None
 
-        @tf.function(input_signature=[tf.TensorSpec((None, self._length), tf.int32), *PIECES])
+        @tf.function(input_signature=[tf.TensorSpec((None, self._length), tf.int32), *PIECES], autograph=False)
         def scores(history: tf.Tensor, *pieces: tf.Tensor) -> tf.Tensor:
             return recommender.scores(history, self._vectors, reader and reader.through(client, pieces))
 

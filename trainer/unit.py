@@ -54,7 +54,7 @@ def unit_function(
     batch = config.batch
     wire, prefetch = tf.as_dtype(config.wire), config.prefetch
 
-    @tf.function(input_signature=[*SIGNATURE, CLIENT] if asks else SIGNATURE)
+    @tf.function(input_signature=[*SIGNATURE, CLIENT] if asks else SIGNATURE, autograph=False)
     def unit(files, firsts, counts, seed, first, client=None):
         rows = read(files, firsts, counts)
         order = tf.argsort(tf.random.stateless_uniform((tf.shape(tf.nest.flatten(rows)[0])[0],), seed))
@@ -96,7 +96,7 @@ def unit_function(
                 done.append(one(first + k, ahead, batches[k]))
                 ahead = following
         else:
-            step_function = tf.function(one)
+            step_function = tf.function(one, autograph=False)
             done = [step_function(first + k, None, batches[k]) for k in range(steps)]
         if working is not None:
             working.push()

@@ -56,7 +56,7 @@ class ClusterRanking:
         takes = [*PIECES, tf.TensorSpec((), tf.int64)]
         self._clients = [runtime.per_worker(reader.client)] if reader and reader.asks else []
 
-        @tf.function(input_signature=[*takes, *(CLIENT for _ in self._clients)])
+        @tf.function(input_signature=[*takes, *(CLIENT for _ in self._clients)], autograph=False)
         def unit(files, firsts, counts, refreshed, client=None):
             rows = held_out_rows(read_records(files, firsts, counts), examples.vocabulary, length)
             with dense.bound([tf.identity(weight) for weight in weights]):
