@@ -43,7 +43,7 @@ class ServedRanker(tf.Module):
         specs = [spec(feature) for feature in self._data.raw]
         specs.append(tf.TensorSpec((None, None), tf.string, name=CANDIDATES))
 
-        @tf.function(input_signature=specs)
+        @tf.function(input_signature=specs, autograph=False)
         def predict(*values: tf.Tensor) -> dict[str, tf.Tensor]:
             *raw, candidates = values
             return self.predict({f.name: v for f, v in zip(self._data.raw, raw, strict=True)}, candidates)

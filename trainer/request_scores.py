@@ -61,7 +61,7 @@ class RequestScores:
     def __init__(self, runtime: Runtime, data: Requests, ranker: RequestRanker, batch: int = 1024) -> None:
         self._runtime, self._data, self._batch = runtime, data, batch
 
-        @tf.function(input_signature=PIECES)
+        @tf.function(input_signature=PIECES, autograph=False)
         def unit(files, firsts, counts):
             serialized = read_records(files, firsts, counts)
             rows, keys = data.parse(serialized), tf.io.parse_example(serialized, _KEYS)
