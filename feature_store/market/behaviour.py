@@ -62,6 +62,10 @@ def tables(config: MarketConfig, world: World, found: Intercepts, block: int) ->
     ids = pc.binary_join_element_wise(whose, pa.array(number).cast(pa.string()), "-")
     users = people.ids[:size]
     there = shown.user < size
+    acted = there & (shown.entry != ENTRIES.index("panel"))
+    acts = [past, *_acts(shown, acted & clicked, acted & converted, chance)]
+    if config.unclicked < 1:  # drawn last: what else happens stays as it is
+        there &= clicked | (chance.random(rows) < config.unclicked)
     impressions = pa.table(
         {
             "impression_id": ids,
@@ -76,12 +80,11 @@ def tables(config: MarketConfig, world: World, found: Intercepts, block: int) ->
     )
     chances = {"p_click": pa.array(p_click, pa.float32()), "p_convert": pa.array(p_convert, pa.float32())}
     truth = pa.table({"impression_id": ids, **chances})
-    acted = there & (shown.entry != ENTRIES.index("panel"))
     return {
         "users": pa.table({"user_id": users, **{n: c[:size] for n, c in people.attributes.items()}}),
         "impressions": impressions.filter(pa.array(there)),
         "truth": truth.filter(pa.array(there)),
-        "events": _events(world, people, size, [past, *_acts(shown, acted & clicked, acted & converted, chance)]),
+        "events": _events(world, people, size, acts),
         "searches": searches.filter(pc.is_in(searches["user_id"], value_set=users)),
     }
 

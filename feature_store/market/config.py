@@ -42,6 +42,7 @@ class MarketConfig:
     page: int = 6  # impressions of a page
     search_pages: float = 0.3  # share of the pages that answer a search: all of one category
     panel_pages: int = 4  # shown to every user on the last day besides, to measure the inactive; they leave no events
+    unclicked: float = 1.0  # share of the impressions without a click that the log keeps
     searches_per_user: float = 3.0
 
     shared_taste: float = 0.7
@@ -74,7 +75,7 @@ class MarketConfig:
         for name in ("regular_share", "regular_clicks", "click_rate", "conversion_rate"):
             require(0 < getattr(self, name) < 1, name, "must be between 0 and 1", getattr(self, name))
         shares = ("search_pages", "shared_taste", "branch_taste", "attribute_signal", "search_signal")
-        for name in (*shares, "personal_feed", "hidden_regular", "hidden_other"):
+        for name in (*shares, "personal_feed", "unclicked", "hidden_regular", "hidden_other"):
             require(0 <= getattr(self, name) <= 1, name, "must be from 0 to 1", getattr(self, name))
         try:
             datetime.fromisoformat(self.start)

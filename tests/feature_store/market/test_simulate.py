@@ -48,6 +48,16 @@ def test_a_smaller_market_is_the_beginning_of_a_larger_one(market, tmp_path):
         pd.testing.assert_frame_equal(few, first)
 
 
+def test_impressions_without_a_click_may_be_left_out_of_the_log(market, tmp_path):
+    simulate(MarketConfig(**SMALL, unclicked=0.2), tmp_path / "less")
+    whole, less = (read(folder, "impressions") for folder in (market, tmp_path / "less"))
+    assert less[less["clicked"] == 1].reset_index(drop=True).equals(whole[whole["clicked"] == 1].reset_index(drop=True))
+    assert 0.17 < (less["clicked"] == 0).sum() / (whole["clicked"] == 0).sum() < 0.23
+    assert read(tmp_path / "less", "truth")["impression_id"].equals(less["impression_id"])
+    for table in ("users", "events", "searches"):
+        assert read(tmp_path / "less", table).equals(read(market, table))
+
+
 def test_another_seed_is_another_market(market, tmp_path):
     simulate(MarketConfig(**{**SMALL, "users": 100}, seed=1), tmp_path / "other")
     assert not read(tmp_path / "other", "items").equals(read(market, "items"))
