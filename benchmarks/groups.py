@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
             print(f"{part}: {figures[part]}", flush=True)
         figures["job"] = job(folder, vectors, config, options)
     figures["extrapolation"] = extrapolation(figures, options)
-    settings = {name: str(value) if name == "folder" else value for name, value in vars(options).items()}
+    settings = {name: value for name, value in vars(options).items() if name != "folder"}
     print(json.dumps({"benchmark": "groups", **settings, **figures, "machine": _machine.describe()}))
     return 0
 
