@@ -5,17 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from antiphon import conversion
 from antiphon.config import Config
 from antiphon.stage import Stage
 
 
 def plan(config: Config) -> list[Stage]:
-    """The stages of a run whose config gives `chat.path`."""
+    """The stages of a run whose config gives `chat.path`; without rankers the data alone."""
     chat = config.chat
     settings = [chat.intents, chat.max_bad_share, chat.max_future_seconds, chat.test_days, chat.valid_days, chat.words]
     raw = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in _log(config) if file.is_file()]
     products = ("intents", "sessions", "session_texts")
-    return [Stage("ingest", ("ingest",), (), [settings, raw], products, ingest)]
+    stages = [Stage("ingest", ("ingest",), (), [settings, raw], products, ingest)]
+    if not config.rankers:
+        return stages
+    made = [chat.candidates, chat.text_buckets, chat.shards]
+    stages += [
+        Stage("embed", ("embed",), ("ingest",), config.embed, ("knowledge/intent_text",), embed),
+        Stage("queries", ("queries",), ("ingest",), config.align.reasoner, ("knowledge/queries",), queries),
+        Stage("requests", ("requests",), ("ingest", "embed", "queries"), made, ("requests",), requests),
+    ]
+    stages += [conversion.train_stage(config, name) for name in config.rankers]
+    trained = tuple(f"train-{name}" for name in config.rankers)
+    evaluated = tuple(f"evaluation/{name}" for name in config.rankers)
+    done = ("requests", *trained, "evaluate")
+    return [
+        *stages,
+        Stage("evaluate", ("evaluate",), ("requests", *trained), config.judge, evaluated, conversion.evaluate),
+        Stage("export", ("export",), done, config.export, ("export/chosen.json",), export),
+    ]
 
 
 def ingest(config: Config) -> dict[str, Any]:
@@ -31,6 +49,48 @@ def ingest(config: Config) -> dict[str, Any]:
     tables = {"sessions": words, "intents": base.read(folder / "intents")}
     alignment_tables.write(folder / "session_texts", "session_texts", tables, {"intents_version": known["version"]})
     return {"intents": known, "sessions": found, "characters": session_texts.statistics(words)}
+
+
+def embed(config: Config) -> dict[str, Any]:
+    """The vectors of the intents' texts."""
+    from beam_jobs import intents
+
+    return intents.run(config.folder / "intents", _intent_text(config), config.embed, config.beam)
+
+
+def queries(config: Config) -> dict[str, Any]:
+    """The vectors of what the sessions' users wonder about, by the reasoner as it was published."""
+    from beam_jobs import queries
+
+    out = config.folder / "knowledge" / "queries"
+    return queries.of_sessions(config.folder / "session_texts", out, config.align.reasoner, config.beam)
+
+
+def requests(config: Config) -> dict[str, Any]:
+    made = write_requests(config, config.folder / "requests", config.folder / "knowledge" / "queries")
+    return {split: told["examples"] for split, told in made["splits"].items()}
+
+
+def write_requests(config: Config, out: Path, queries: Path, folds: int = 0, left_out: int = -1) -> dict[str, Any]:
+    """Requests of the run's sessions with the vectors in ``queries``, see `feature_store.session_requests.write`."""
+    from feature_store import session_requests
+
+    folder = config.folder
+    told = _intent_text(config)
+    return session_requests.write(
+        folder / "sessions", folder / "intents", out, config.chat, told, queries, folds, left_out
+    )
+
+
+def export(config: Config) -> dict[str, Any]:
+    """The ranker that did best on validation, with the intents' index."""
+    from trainer import tower_export
+
+    return conversion.export_best(config, tower_export.run)
+
+
+def _intent_text(config: Config) -> Path:
+    return config.folder / "knowledge" / "intent_text"
 
 
 def _log(config: Config) -> tuple[Path, Path]:

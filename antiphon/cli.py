@@ -24,6 +24,7 @@ STAGES = {
     "profiles": "write a semantic profile of every user, for groups of users (config section profiles)",
     "groups": "cluster the profiles into hierarchical groups of users",
     "priors": "sum up what the users of each group have in common, offline and online",
+    "queries": "compute what the chatbot's reasoner wonders about each session",
     "train": "train each model variant, here or on a parameter-server cluster",
     "evaluate": "rank all items for every test user, here or on a cluster, and compare the variants",
     "export": "write the better variant as a version that TensorFlow Serving loads",
@@ -110,10 +111,8 @@ def parser() -> argparse.ArgumentParser:
     experiment.add_argument("--log", type=Path, required=True, metavar="FOLDER", help="folder of the served log")
     experiment.add_argument("--out", type=Path, metavar="FILE", help="write the report to a file too")
 
-    simulated = "write the log of a simulated shop or chatbot, with the true probabilities"
-    simulate = _command(commands, "simulate", simulated)
-    sections = "the section of the config: market or chat"
-    simulate.add_argument("what", choices=("market", "chatbot"), metavar="market|chatbot", help=sections)
+    simulate = _command(commands, "simulate", "write a simulated shop's or chatbot's log, with the true probabilities")
+    simulate.add_argument("what", choices=("market", "chatbot"), metavar="market|chatbot", help="what is simulated")
     its_folder = "its folder (default: the config's data.path or chat.path)"
     simulate.add_argument("--out", type=Path, metavar="FOLDER", help=its_folder)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from antiphon import records
@@ -20,7 +20,7 @@ def plan(config: Config, before: Sequence[Stage]) -> list[Stage]:
     """
     needs = tuple(stage.name for stage in before if stage.name in ("ingest", "groups", "priors"))
     stages = [*before, Stage("requests", ("requests",), needs, config.conversion, ("requests",), requests)]
-    stages += [_train_stage(config, name) for name in config.rankers]
+    stages += [train_stage(config, name) for name in config.rankers]
     trained = tuple(f"train-{name}" for name in config.rankers)
     evaluated = tuple(f"evaluation/{name}" for name in config.rankers)
     done = ("requests", *trained, "evaluate")
@@ -31,7 +31,8 @@ def plan(config: Config, before: Sequence[Stage]) -> list[Stage]:
     ]
 
 
-def _train_stage(config: Config, name: str) -> Stage:
+def train_stage(config: Config, name: str) -> Stage:
+    """What trains a ranker on the run's requests."""
     products = (f"models/{name}/history.json", f"models/{name}/checkpoints")
     settings = config.rankers[name]
     return Stage(f"train-{name}", ("train", "--variant", name), ("requests",), settings, products,
@@ -76,13 +77,22 @@ def evaluate(config: Config) -> dict[str, Any]:
 
 
 def export(config: Config) -> dict[str, Any]:
-    """The ranker that did best on validation by its own selection metric; the test split never selects."""
+    """The ranker that did best on validation, by `request_export`."""
     from trainer import request_export
 
+    return export_best(config, request_export.run)
+
+
+def export_best(config: Config, write: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """The ranker that did best on validation by its own selection metric; the test split never selects.
+
+    Args:
+        write: makes a version of requests, model, its folder of versions, and `ExportConfig`.
+    """
     scores = {name: _validation_score(config, name) for name in config.rankers}
     name = max(scores, key=scores.__getitem__)
     model, out = config.folder / "models" / name, config.folder / "export" / name
-    summary = request_export.run(config.folder / "requests", model, out, config.export)
+    summary = write(config.folder / "requests", model, out, config.export)
     chosen = {"variant": name, "validation": scores, **summary}
     records.write_text(config.folder / "export" / "chosen.json", records.to_json(chosen))
     return chosen

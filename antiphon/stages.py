@@ -149,8 +149,9 @@ def find(config: Config, name: str) -> list[Stage]:
         ValueError: there is no such stage.
     """
     stages = plan(config)
-    stages += [] if config.uses_knowledge else [embed_stage(config)]
-    stages += [] if config.uses_prompts else [prompts_stage(config)]
+    if not config.chat.path:
+        stages += [] if config.uses_knowledge else [embed_stage(config)]
+        stages += [] if config.uses_prompts else [prompts_stage(config)]
     if name == "knowledge":
         require(bool(config.sources), "sources", "must name at least one source of knowledge", config.sources)
     if name in ("profiles", "groups", "priors"):

@@ -99,12 +99,15 @@ class ChatConfig:
     valid_days: float = 3.0  # before those; labelled with clicks, as training is
     words: WordsConfig = field(default_factory=WordsConfig)
     candidates: str = "all"  # of a training request: all intents of the base | shown, those of the slate
+    text_buckets: int = 4096  # of each feature that is text: the ranker knows a text by its hash
     shards: int = 8
+    reward: str = "qe_rec"  # which of the rankers rewards the reasoner, see antiphon.chat_ranker
 
     def __post_init__(self) -> None:
         one_of("candidates", self.candidates, ("all", "shown"))
         require(0 <= self.max_bad_share <= 1, "max_bad_share", "must be from 0 to 1", self.max_bad_share)
         at_least("max_future_seconds", self.max_future_seconds, 0)
-        at_least("shards", self.shards, 1)
+        for name in ("shards", "text_buckets"):
+            at_least(name, getattr(self, name), 1)
         for name in ("test_days", "valid_days"):
             above(name, getattr(self, name), 0)

@@ -54,6 +54,7 @@ def write(
     shards: int = 8,
     about: Mapping[str, Any] | None = None,
     beside: Mapping[str, pa.Table] = MappingProxyType({}),
+    every_item: bool = False,
 ) -> dict[str, Any]:
     """Writes a folder of requests whole and returns its manifest.
 
@@ -65,6 +66,8 @@ def write(
         shards: of the training split; the others have one.
         about: what else the manifest is to say, such as what the features were made from.
         beside: tables that are to lie in the folder too, by the name of their Parquet file.
+        every_item: the candidates of each request are all items. ``candidates`` then names those whose label is not 0;
+        who reads requests adds the others.
 
     Raises:
         DataError: a split or a column is missing, or a row breaks a rule: candidates and labels of one length,
@@ -105,7 +108,8 @@ def write(
             "kind": KIND,
             **(about or {}),
             "splits": found,
-            "slate": int(slate),  # candidates of a request at most
+            "slate": len(items) if every_item else int(slate),  # candidates of a request at most
+            "every_item": every_item,
             "features": to_json(features),
             "vocabulary": _write_vocabularies(folder, connection, items, features),
             "statistics": _statistics(connection, items, features),

@@ -9,15 +9,16 @@ from typing import Any
 from feature_store.checks import above, at_least, one_of, require
 from trainer.choir_config import ChoirConfig
 from trainer.loop_config import LoopConfig, ScheduledOptimizerConfig
+from trainer.tower_config import TowerConfig
 
-KINDS = ("base", "choirrec", "cold_transformer", "melt", "poso", "uie")
+KINDS = ("base", "choirrec", "cold_transformer", "melt", "poso", "qe_rec", "two_towers", "uie")
 
 
 @dataclass(frozen=True)
 class RequestModelConfig:
     """A model of ``trainer.models.REQUEST_MODELS``, and what all of them share."""
 
-    kind: str = "base"  # base | choirrec | cold_transformer | melt | poso | uie
+    kind: str = "base"  # one of KINDS
     d: int = 16  # width of an id's vector
     hidden: tuple[int, ...] = (128, 64)  # widths of the layers above the features
     attention: tuple[int, ...] = (32,)  # widths inside the attention of a candidate over a sequence
@@ -79,6 +80,7 @@ class RequestTrainConfig(LoopConfig):
     model: RequestModelConfig = field(default_factory=RequestModelConfig)
     choir: ChoirConfig = field(default_factory=ChoirConfig)  # of kind choirrec; its features' names also of others
     sparse: SparseConfig = field(default_factory=SparseConfig)  # of kinds cold_transformer, melt, uie
+    towers: TowerConfig = field(default_factory=TowerConfig)  # of kinds qe_rec and two_towers
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,7 +91,7 @@ class RequestTrainConfig(LoopConfig):
         """What ``dataclasses.asdict`` made of one."""
         parts = {
             "model": RequestModelConfig, "optimizer": RequestOptimizerConfig, "choir": ChoirConfig,
-            "sparse": SparseConfig,
+            "sparse": SparseConfig, "towers": TowerConfig,
         }  # fmt: skip
         return cls(**{**values, **{name: part(**values[name]) for name, part in parts.items()}})
 

@@ -115,12 +115,13 @@ def _samples(data: Requests, count: int) -> list[dict[str, np.ndarray]]:
     names = [*(feature.name for feature in data.raw), CANDIDATES]
     samples = []
     for row in requests.read_rows(data.folder, split, names).slice(0, count).to_pylist():
-        samples.append({feature.name: _array(row[feature.name], feature) for feature in data.raw})
+        samples.append({feature.name: array(row[feature.name], feature) for feature in data.raw})
         samples[-1][CANDIDATES] = np.array([[one.encode() for one in row[CANDIDATES]]], "S")
     return samples
 
 
-def _array(value: Any, feature: RequestFeature) -> np.ndarray:
+def array(value: Any, feature: RequestFeature) -> np.ndarray:
+    """Of a feature, one request's value as an input."""
     if feature.dtype != "string":
         return np.array([value], tf.as_dtype(feature.dtype).as_numpy_dtype)
     if feature.kind == "single":

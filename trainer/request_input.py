@@ -106,11 +106,24 @@ class Requests:
                 shape = (feature.length,) if feature.kind == "vector" else ()
                 spec[feature.name] = tf.io.FixedLenFeature(shape, dtype)
         parsed = tf.io.parse_example(serialized, spec)
-        shape = (None, self.slate)
-        candidates = parsed[CANDIDATES].to_tensor("", shape=shape)
-        present = tf.sequence_mask(parsed[CANDIDATES].row_lengths(), self.slate)
         features, missing = self.encode({feature.name: parsed[feature.name] for feature in self.raw})
-        return Rows(self.item_ids(candidates), present, parsed[LABELS].to_tensor(0.0, shape=shape), features, missing)
+        read = self._every if self.manifest.get("every_item") else self._listed
+        return Rows(*read(parsed[CANDIDATES], parsed[LABELS]), features, missing)
+
+    def _listed(self, ids: tf.RaggedTensor, labels: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Candidates, present and labels, (n, slate) each."""
+        shape = (None, self.slate)
+        present = tf.sequence_mask(ids.row_lengths(), self.slate)
+        return self.item_ids(ids.to_tensor("", shape=shape)), present, labels.to_tensor(0.0, shape=shape)
+
+    def _every(self, ids: tf.RaggedTensor, labels: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The same where all items are candidates, (n, N) each, and the ids given are those with a label."""
+        shape = tf.cast(tf.stack([ids.nrows(), self.slate]), tf.int32)
+        items = self.item_ids(ids.flat_values)
+        places = tf.stack([tf.cast(ids.value_rowids(), tf.int32), items], axis=1)
+        known = items >= 0
+        given = tf.scatter_nd(tf.boolean_mask(places, known), tf.boolean_mask(labels.flat_values, known), shape)
+        return tf.tile(tf.range(self.slate)[None], (shape[0], 1)), tf.ones(shape, tf.bool), given
 
     def item_ids(self, ids: tf.Tensor) -> tf.Tensor:
         """Raw ids of items -> int32 of the same shape, -1 where unknown or empty."""

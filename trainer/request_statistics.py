@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.calibration import Calibration
-from trainer.request_metrics import user_aucs
+from trainer.request_metrics import of_lists, user_aucs
 from trainer.request_scores import Scored
 from trainer.statistics import Comparison, Interval, sign_flip
 
@@ -31,8 +31,9 @@ class Measures:
 
 
 def measures(scored: Scored, calibration: Calibration) -> Measures:
-    """Of AUC, GAUC in three weightings, log loss, calibration: see ``request_metrics``. The last two are of calibrated
-    probabilities."""
+    """Of AUC, GAUC in three weightings, log loss, calibration, and of lists where there are lists: see
+    ``request_metrics``. Log loss and calibration are of calibrated probabilities; a list's metric is a mean over
+    requests."""
     there = scored.present
     names, of_request = np.unique(scored.user, return_inverse=True)
     of = np.broadcast_to(of_request[:, None], there.shape)[there]  # the user of each candidate
@@ -48,6 +49,11 @@ def measures(scored: Scored, calibration: Calibration) -> Measures:
     count = len(names)
     shares["log_loss"] = np.stack([np.bincount(of, lost, count), np.bincount(of, minlength=count)])
     shares["calibration"] = np.stack([np.bincount(of, p, count), np.bincount(of, labels, count)])
+    if there.shape[1] > 1:
+        rows = np.flatnonzero(((scored.labels > 0) & there).any(axis=1))  # the requests that a list's metric is of
+        for name, values in of_lists(scored).items():
+            of_user = of_request[rows]
+            shares[name] = np.stack([np.bincount(of_user, values, count), np.bincount(of_user, minlength=count)])
     ratios = {name: _ratio(part) for name, part in shares.items()}
     return Measures(names, {"auc": _auc(of, logits, labels), **ratios}, shares)
 

@@ -122,3 +122,11 @@ def doubles() -> Iterator[None]:
     tf_keras.backend.set_floatx("float64")
     yield
     tf_keras.backend.set_floatx("float32")
+
+
+@pytest.fixture(scope="session")
+def chat_model(tmp_path_factory) -> tuple[Path, Path]:
+    """Requests of a chatbot, and a QE-Rec that was trained on them."""
+    import chat_model
+
+    return chat_model.make(tmp_path_factory.mktemp("chat"))

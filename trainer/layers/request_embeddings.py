@@ -42,6 +42,7 @@ class RequestEmbeddings:
         for feature in (*self.columns, *self.read):
             if feature.categorical:
                 sizes[_table(feature)] = data.size(feature.name)
+        self._tables = list(sizes)
         self.features = [Feature(name, max(size, 1), d, "sequence") for name, size in sizes.items()]
         self._of_items = [f for f in self.read if f.kind == "sequence" and f.vocabulary == ITEM]
 
@@ -49,6 +50,11 @@ class RequestEmbeddings:
     def width(self) -> int:
         """w, of an item."""
         return self.d + sum(self.width_of(column.name) for column in self.columns)
+
+    @property
+    def of_items(self) -> list[str]:
+        """The sequences of items that are read."""
+        return [feature.name for feature in self._of_items]
 
     def width_of(self, name: str) -> int:
         """Of a feature in ``Embedded.single`` or ``Embedded.vectors``, or of each place of a sequence."""
@@ -63,11 +69,9 @@ class RequestEmbeddings:
 
     def embedded(self, vectors: dict[str, tf.Tensor], rows: Rows) -> Embedded:
         """What came of ``ids`` -> the parts of the requests."""
-        parts, found = self._parts(rows), {}
-        for table, wanted in parts.items():
-            cut = tf.split(vectors[table], [tf.shape(part)[1] for part in wanted], axis=1, num=len(wanted))
-            found[table] = iter(cut)
-        items = self._items(found, [rows.candidates, *(rows.features[f.name] for f in self._of_items)], parts)
+        parts = self._parts(rows)
+        found = {table: iter(pieces) for table, pieces in self._found(vectors, parts).items()}
+        items = self._items(found, [self._candidates(rows), *(rows.features[f.name] for f in self._of_items)], parts)
         of_items = dict(zip([f.name for f in self._of_items], items[1:], strict=True))
         there, single, sequences, plain = {}, {}, {}, {}
         for feature in self.read:
@@ -89,10 +93,21 @@ class RequestEmbeddings:
                 sequences[name] = part
         return Embedded(items[0], of_items, there, single, sequences, plain)
 
+    def _candidates(self, rows: Rows) -> tf.Tensor:
+        """Ids of the items of ``Embedded.candidates``."""
+        return rows.candidates
+
+    def _found(
+        self, vectors: dict[str, tf.Tensor], parts: dict[str, list[tf.Tensor]]
+    ) -> dict[str, list[tf.Tensor]]:
+        """What came of ``ids``, part by part."""
+        widths = {table: [tf.shape(part)[1] for part in wanted] for table, wanted in parts.items()}
+        return {table: tf.split(vectors[table], sizes, axis=1, num=len(sizes)) for table, sizes in widths.items()}
+
     def _parts(self, rows: Rows) -> dict[str, list[tf.Tensor]]:
         """By table the ids (n, ·) to look up, in the order in which ``embedded`` takes them back."""
-        parts: dict[str, list[tf.Tensor]] = {feature.name: [] for feature in self.features}
-        for items in (rows.candidates, *(rows.features[f.name] for f in self._of_items)):
+        parts: dict[str, list[tf.Tensor]] = {table: [] for table in self._tables}
+        for items in (self._candidates(rows), *(rows.features[f.name] for f in self._of_items)):
             parts[ITEM].append(items)
             for column in self.columns:
                 if column.categorical:

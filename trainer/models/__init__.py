@@ -8,8 +8,10 @@ from trainer.models.fdsa import FDSA
 from trainer.models.melt import Melt
 from trainer.models.pinnerformer import PinnerFormer
 from trainer.models.poso import Poso
+from trainer.models.qe_rec import QERec
 from trainer.models.s3rec import S3Rec
 from trainer.models.sasrec import SASRec
+from trainer.models.two_towers import TwoTowers
 from trainer.models.uie import Uie
 
 REQUEST_MODELS = {
@@ -18,6 +20,8 @@ REQUEST_MODELS = {
     "cold_transformer": ColdTransformer,
     "melt": Melt,
     "poso": Poso,
+    "qe_rec": QERec,
+    "two_towers": TwoTowers,
     "uie": Uie,
 }
 

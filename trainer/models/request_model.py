@@ -31,10 +31,12 @@ class RequestModel(tf_keras.Model):
       config: of the training. data: whose features and sizes it is made for.
     """
 
+    Embeddings = RequestEmbeddings
+
     def __init__(self, config: RequestTrainConfig, data: Requests) -> None:
         super().__init__(name=config.model.kind)
         self.config = config
-        self.embeddings = RequestEmbeddings(data, config.model.d, self.reads(config, data))
+        self.embeddings = self.Embeddings(data, config.model.d, self.reads(config, data))
         self.make(data)
         self.built = True
 

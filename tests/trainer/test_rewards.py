@@ -1,0 +1,61 @@
+import chat_requests
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from feature_store import folders
+from trainer import request_saved
+from trainer.cluster.strategy import InProcess
+from trainer.request_input import Requests
+from trainer.request_metrics import of_lists
+from trainer.request_scores import RequestScores
+from trainer.rewards import judged, rewards
+
+
+def candidates(folder, rows):
+    """A folder of the candidates' vectors: (session, candidate, vector)."""
+    sessions, names, vectors = zip(*rows, strict=True)
+    with folders.new_folder(folder) as scratch:
+        table = pa.table({"session_id": list(sessions), "candidate": list(names),
+                          "vector": pa.array([list(v) for v in vectors], pa.list_(pa.float32()))})  # fmt: skip
+        pq.write_table(table, scratch / "a.parquet")
+        files = [folders.describe(scratch / "a.parquet", scratch)]
+        folders.write_manifest(scratch, {"kind": "candidate_vectors", "files": files})
+    return folder
+
+
+def test_ndcg_is_of_the_whole_list_and_the_margin_between_the_best_of_both_kinds():
+    logits = np.array([[2.0, 1.0, 0.5], [2.0, 1.0, 9.0], [1.0, 2.0, 0.0]])
+    labels = np.array([[0.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    present = np.array([[True] * 3, [True, True, False], [True] * 3])
+    ndcg, margin = judged(logits, labels, present)
+    np.testing.assert_allclose(ndcg, [1 / np.log2(3), 1.0, 0.5])
+    np.testing.assert_allclose(margin, [-1.0, 0.0, -2.0])
+
+
+def test_a_session_s_own_query_is_worth_what_the_ranker_makes_of_the_session(chat_model, tmp_path):
+    requests, model = chat_model
+    rows = chat_requests.rows(60, 2).to_pylist()
+    given = [(row["request_id"], "own", row["query"]) for row in rows if row["query"]]
+    found = rewards(requests, model, candidates(tmp_path / "v", given)).to_pylist()
+    data = Requests(requests)
+    scored = RequestScores(InProcess(), data, request_saved.load(model, data).ranker).of("test")
+    expected = dict(zip(scored.request, of_lists(scored, (6,))["ndcg@6"], strict=True))
+    assert len(found) == len(given)
+    for row in found:
+        assert row["ndcg"] == pytest.approx(expected[row["session_id"]], abs=1e-6)
+        assert -2 <= row["margin"] <= 2
+        assert (row["ndcg"] == 1.0) == (row["margin"] > 0)
+
+
+def test_a_query_that_points_to_what_was_clicked_is_worth_more(chat_model, tmp_path):
+    requests, model = chat_model
+    rows = [row for row in chat_requests.rows(60, 2).to_pylist() if row["query"]]
+    given = [(row["request_id"], name, sign * np.array(row["query"]))
+             for row in rows for name, sign in (("for", 1.0), ("against", -1.0))]  # fmt: skip
+    found = rewards(requests, model, candidates(tmp_path / "v", [*given, ("stranger", "for", [1.0] * 4)]))
+    assert len(found) == len(given)
+    margins = {name: np.mean([row["margin"] for row in found.to_pylist() if row["candidate"] == name])
+               for name in ("for", "against")}  # fmt: skip
+    assert margins["for"] > margins["against"] + 0.2

@@ -1,0 +1,84 @@
+"""What a trained ranker makes of queries: each candidate query in the place of its session's (RGAlign-Rec §4.2)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from feature_store.request_schema import REQUEST_ID, USER_ID
+from feature_store.session_requests import CANDIDATE_QUERIES, vectors_of
+from trainer import request_saved
+from trainer.input import read_records
+from trainer.request_input import Requests
+from trainer.request_metrics import of_lists
+from trainer.request_scores import Scored
+
+_ROWS = 256  # sessions scored at once
+
+
+def rewards(folder: Path, model: Path, vectors: Path) -> pa.Table:
+    """Judges the candidate queries of the requests in the test split.
+
+    Args:
+      folder: of requests, such as those of the fold that the ranker was not trained on. model: ``models/<variant>``.
+      vectors: a folder of the candidates' vectors (``session_id``, ``candidate``, ``vector``).
+
+    Returns:
+      ``session_id``, ``candidate``, ``ndcg`` over the whole list, and ``margin``: the best labelled intent's score less
+      the best other one's, in cosines. A session that has no request or no candidate has no row.
+
+    Raises:
+      ValueError: the ranker has no query tower. DataError: a folder is not whole.
+    """
+    data = Requests(folder)
+    restored = request_saved.load(model, data)
+    ranker = restored.ranker
+    query = getattr(ranker.model, "query", "")
+    if not query:
+        raise ValueError(f"{model}: a ranker that rewards queries must have a query tower")
+    ranker.dense.pull()
+    keys, found = vectors_of(vectors, CANDIDATE_QUERIES, ("session_id", "candidate"))
+    of_session: dict[str, list[int]] = {}
+    for place, (session, _) in enumerate(keys):
+        of_session.setdefault(session, []).append(place)
+    temperature = float(tf.exp(ranker.model.log_temperature))
+    columns: dict[str, list] = {name: [] for name in ("session_id", "candidate", "ndcg", "margin")}
+    for shard in data.shards("test"):
+        for first in range(0, shard.records, _ROWS):
+            count = min(_ROWS, shard.records - first)
+            piece = (tf.constant([part], tf.int64) for part in (first, count))
+            records = read_records(tf.constant([shard.file]), *piece)
+            sessions = _ids(records)
+            rows = np.repeat(np.arange(len(sessions)), [len(of_session.get(name, ())) for name in sessions])
+            places = [place for name in sessions for place in of_session.get(name, ())]
+            if not places:
+                continue
+            some = tf.nest.map_structure(lambda part, at=rows: tf.gather(part, at), data.parse(records))
+            some = some._replace(features={**some.features, query: tf.constant(found[places], tf.float32)})
+            logits = ranker.answer(some).logits.numpy()
+            ndcg, margin = judged(logits, some.labels.numpy(), some.present.numpy())
+            columns["session_id"] += [sessions[row] for row in rows]
+            columns["candidate"] += [keys[place][1] for place in places]
+            columns["ndcg"] += ndcg.tolist()
+            columns["margin"] += (margin * temperature).tolist()
+    types = {"ndcg": pa.float64(), "margin": pa.float64()}
+    return pa.table({name: pa.array(values, types.get(name, pa.string())) for name, values in columns.items()})
+
+
+def judged(logits: np.ndarray, labels: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """NDCG and margin (n,) of lists (n, C), each with a positive label; the margin is 0 where all are labelled."""
+    n, width = logits.shape
+    blank = np.full(n, "")
+    scored = Scored(blank, blank, np.zeros(n, np.int64), present, labels, logits, {})
+    ndcg = of_lists(scored, (width,))[f"ndcg@{width}"]
+    best = np.where(present & (labels > 0), logits, -np.inf).max(1)
+    other = np.where(present & (labels <= 0), logits, -np.inf).max(1)
+    return ndcg, np.where(np.isfinite(other), best - np.where(np.isfinite(other), other, 0), 0.0)
+
+
+def _ids(records: tf.Tensor) -> list[str]:
+    spec = {name: tf.io.FixedLenFeature((), tf.string) for name in (REQUEST_ID, USER_ID)}
+    return [name.decode() for name in tf.io.parse_example(records, spec)[REQUEST_ID].numpy()]
