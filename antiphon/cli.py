@@ -81,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     aligned.add_argument("--rounds", metavar="N", type=int, help="in all; those that are done are not done again")
     aligned.add_argument("--step", help=argparse.SUPPRESS)  # one stage of one round
 
+    _command(commands, "reasoner", "serve the chatbot's reasoner by OpenAI's embeddings interface, until stopped")
     llm = "serve the language model that trains with the recommender, until stopped"
     _command(commands, "llm", llm)
 
@@ -234,10 +235,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         from antiphon import serve
 
         return serve.run(replace(config, serve=flags.applied(options, config.serve)))
-    if options.command == "llm":
-        from antiphon import llm
+    if options.command in ("llm", "reasoner"):
+        from importlib import import_module
 
-        return llm.run(config)
+        return import_module(f"antiphon.{options.command}").run(config)
     if options.command == "skew":
         from antiphon import skew
 
@@ -256,12 +257,7 @@ def _dispatch(options: argparse.Namespace) -> int:
         history = options.history.split(",") if options.history is not None else None
         return recommend.ask(config, options.user or [], history, options.server)
     if options.command == "align":
-        if not options.child:
-            return runner.run_alignment(config, options.rounds, options.debug)
-        from antiphon import align, stages
-
-        stages.do(config, align.stage(config, options.step))
-        return 0
+        return runner.run_alignment(config, options.rounds, options.step, options.debug)
     name = options.command
     if variant := getattr(options, "variant", None):
         variants = config.rankers or config.variants

@@ -42,12 +42,16 @@ def run_rounds(config: Config, variant: str, rounds: int | None, debug: bool = F
     return 0
 
 
-def run_alignment(config: Config, rounds: int | None, debug: bool = False) -> int:
+def run_alignment(config: Config, rounds: int | None, step: str | None, debug: bool = False) -> int:
     """The rounds of ranker and reasoner; what still holds is skipped.
 
     Args:
         rounds: in all; None is the config's.
+        step: one stage alone, in this process: as the child of such a run.
     """
+    if step:
+        do(config, align.stage(config, step))
+        return 0
     if rounds is not None:
         config = replace(config, align=replace(config.align, rounds=rounds))
     align.check(config)

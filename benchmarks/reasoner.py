@@ -1,0 +1,145 @@
+"""The reasoner's service with batching and 8-bit weights beside one prompt at a time in float32.
+
+Each is a server process of its own, asked by as many clients at once, in turns in one run. Prompts are synthetic
+sessions of the length that is asked for. Prints one JSON object on its last line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import urllib3
+
+from benchmarks import _machine
+from feature_store import reasoner_prompt
+
+KINDS = {
+    "one_float32": {"weights": "float32", "max_batch": 1, "max_wait_ms": 0.0},
+    "batched_float32": {"weights": "float32"},
+    "batched_int8": {"weights": "int8"},
+}
+_WORDS = ("order", "shipped", "paid", "delivered", "returned", "refund", "late", "parcel", "card", "page", "help", "days")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="antiphon bench reasoner", description=__doc__)
+    parser.add_argument("--model", default="smollm2", help="as align.reasoner.model")
+    parser.add_argument("--layers", type=int, default=0, help="keep the first n layers; 0 keeps all")
+    parser.add_argument("--clients", type=int, default=8, help="that ask at the same time, each again once answered")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each turn")
+    parser.add_argument("--turns", type=int, default=3, help="of each kind; medians count")
+    parser.add_argument("--words", type=int, default=60, help="of a session's context")
+    parser.add_argument("--max-batch", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=0, help="of each server; 0 is all cores")
+    print(json.dumps(measure(parser.parse_args(argv))))
+    return 0
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Requests a second and latencies of each kind, and how far 8-bit vectors are from those of float32."""
+    turns: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
+    contexts = [context(n, options.words) for n in range(256)]
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        servers = {}
+        for kind, settings in KINDS.items():
+            asked = {"max_batch": options.max_batch, **settings}
+            servers[kind] = stack.enter_context(_server(Path(folder) / kind, kind, asked, options))
+        vectors = {kind: np.array([embed(url, text) for text in contexts[:16]]) for kind, url in servers.items()}
+        for turn in range(options.turns):
+            for kind, url in servers.items():
+                turns[kind].append(load(url, contexts, options.clients, options.seconds))
+                print(f"turn {turn + 1}, {kind}: {turns[kind][-1]}", flush=True)
+    names = ("requests_per_second", "p50_ms", "p99_ms")
+    found = {
+        kind: {name: round(median(one[name] for one in some), 2) for name in names} for kind, some in turns.items()
+    }
+    base = found["one_float32"]["requests_per_second"]
+    return {
+        "benchmark": "reasoner",
+        "machine": _machine.describe(),
+        "model": options.model,
+        "clients": options.clients,
+        **found,
+        "speedup": {kind: round(found[kind]["requests_per_second"] / base, 2) for kind in KINDS},
+        "int8_cosine": round(float((vectors["one_float32"] * vectors["batched_int8"]).sum(1).min()), 5),
+    }
+
+
+def context(number: int, words: int) -> str:
+    """A session's context, another for every number."""
+    draw = random.Random(number)
+    return " ".join(draw.choice(_WORDS) for _ in range(words))
+
+
+def embed(url: str, text: str) -> list[float]:
+    """One session's vector."""
+    said = [{"role": "system", "content": reasoner_prompt.SYSTEM},
+            {"role": "user", "content": reasoner_prompt.about_session(text)}]  # fmt: skip
+    body = {"model": "bench", "messages": said, "add_generation_prompt": True}
+    answer = _POOL.request("POST", f"{url}/v1/embeddings", json=body)
+    if answer.status != 200:
+        raise RuntimeError(f"{url}: status {answer.status}: {answer.data[:200]!r}")
+    return answer.json()["data"][0]["embedding"]
+
+
+def load(url: str, contexts: list[str], clients: int, seconds: float) -> dict[str, float]:
+    """What ``clients`` at once get from a server in that time."""
+    taken: list[float] = []
+    until = time.perf_counter() + seconds
+
+    def ask(number: int) -> None:
+        while (started := time.perf_counter()) < until:
+            embed(url, contexts[number % len(contexts)])
+            taken.append(time.perf_counter() - started)
+            number += clients
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rate = len(taken) / (time.perf_counter() - began)
+    p50, p99 = np.percentile(taken, [50, 99]) * 1000
+    return {"requests_per_second": round(rate, 2), "p50_ms": round(float(p50), 1), "p99_ms": round(float(p99), 1)}
+
+
+@contextmanager
+def _server(folder: Path, kind: str, settings: dict[str, Any], options: argparse.Namespace) -> Iterator[str]:
+    folder.mkdir()
+    reasoner = {"model": options.model, "layers": options.layers}
+    service = {"port": 0, "deadline_ms": 600_000.0, "served_name": "bench", "threads": options.threads, **settings}
+    content = {"name": kind, "runs": str(folder), "align": {"reasoner": reasoner}, "service": service}
+    config = folder / "config.yaml"
+    config.write_text(json.dumps(content))
+    command = [sys.executable, "-m", "antiphon.cli", "reasoner", "-c", str(config)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        if not line.startswith("reasoner ready "):
+            raise RuntimeError(f"{kind}: the server said {line!r}")
+        yield f"http://{line.split()[2]}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+_POOL = urllib3.PoolManager(maxsize=64, retries=False)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
