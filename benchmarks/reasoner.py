@@ -32,7 +32,7 @@ KINDS = {
     "batched_float32": {"weights": "float32"},
     "batched_int8": {"weights": "int8"},
 }
-_WORDS = ("order", "shipped", "paid", "delivered", "returned", "refund", "late", "parcel", "card", "page", "help", "days")
+_WORDS = ("order", "shipped", "paid", "delivered", "returned", "refund", "late", "parcel", "card", "page", "help")
 
 
 def main(argv: list[str] | None = None) -> int:
