@@ -82,7 +82,11 @@ def encode_column(field: Field, column: pa.Array) -> list[bytes]:
         lengths = pc.binary_length(texts)
         if len(texts) and pc.max(lengths).as_py() < len(_HEADS):
             return _encode_string_lists(varint(_TAGS["string", True]), column, texts.cast(pa.binary()), lengths)
-    return [encode_value(field, value) for value in column.to_pylist()]
+    if field.is_list:
+        return [encode_value(field, value) for value in column.to_pylist()]
+    values = column.to_pylist()
+    encoded = {value: encode_value(field, value) for value in set(values)}  # few of many, as a rule
+    return [encoded[value] for value in values]
 
 
 def _encode_string_lists(tag: bytes, column: pa.Array, texts: pa.Array, lengths: pa.Array) -> list[bytes]:
