@@ -56,7 +56,8 @@ def run(
     kept beside ``out`` batch by batch until the folder is whole, and taken from the folder that was there before.
 
     Args:
-        sessions: a folder of ``session_texts``; those of ``split``, the first ``limit`` in the order of ids if above 0.
+        sessions: a folder of ``session_texts``; those of ``split`` that have a label, which a reward needs, the first
+            ``limit`` in the order of ids if above 0.
         teachers: by name. own: names of those that are the reasoner itself.
     Returns:
         sessions, candidates by teacher and outcome, how many texts were asked for and reused, seconds.
@@ -103,9 +104,10 @@ def run(
 
 def _sessions(folder: Path, split: str, limit: int) -> list[Session]:
     table = alignment_tables.read(folder, "session_texts", "sessions").sort_by("session_id")
-    rows = [row for row in table.to_pylist() if row["split"] == split and row["text"]][: limit or None]
+    rows = [row for row in table.to_pylist() if row["split"] == split and row["text"] and row["intents"]]
+    rows = rows[: limit or None]
     if not rows:
-        raise DataError("there is no session with a text", file=folder, field="split", value=split)
+        raise DataError("there is no session with a text and a label", file=folder, field="split", value=split)
     return [Session(row["session_id"], row["text"]) for row in rows]
 
 

@@ -1,5 +1,6 @@
 import json
 
+import pyarrow as pa
 import pytest
 
 from feature_store import alignment_tables
@@ -87,5 +88,15 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(chat_sessions, tmp_path, mo
 
 
 def test_a_split_without_sessions_is_an_error(chat_sessions, tmp_path):
-    with pytest.raises(DataError, match=r"field 'split': there is no session with a text \(got 'valid'\)"):
+    with pytest.raises(DataError, match=r"field 'split': there is no session with a text and a label \(got 'valid'\)"):
         run(chat_sessions, tmp_path / "c", {"own": Told("")}, ["own"], split="valid")
+
+
+def test_a_session_without_a_label_could_not_be_rewarded_and_is_not_asked_about(chat_sessions, tmp_path):
+    tables = {name: alignment_tables.read(chat_sessions, "session_texts", name) for name in ("sessions", "intents")}
+    labels = [[] if n == 3 else row["intents"] for n, row in enumerate(tables["sessions"].to_pylist())]
+    tables["sessions"] = tables["sessions"].set_column(3, "intents", pa.array(labels))
+    alignment_tables.write(tmp_path / "s", "session_texts", tables, {})
+    teacher = Told(QUESTION)
+    run(tmp_path / "s", tmp_path / "c", {"own": teacher}, ["own"], limit=4)
+    assert teacher.asked == ["s00", "s01", "s02", "s04"]
