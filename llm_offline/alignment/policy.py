@@ -107,7 +107,8 @@ class Policy:
     def _pooled(self, states: Tensor, texts: Sequence[Text]) -> Tensor:
         ends = torch.tensor([len(text.prompt) for text in texts])
         prompts = (torch.arange(states.shape[1]) < ends.unsqueeze(1)).long().to(self.device)
-        return {"last": pooling.last, "mean": pooling.mean}[self._reasoner.pooling](states, prompts)
+        pooled = {"last": pooling.last, "mean": pooling.mean}[self._reasoner.pooling](states, prompts)
+        return pooled.to(torch.promote_types(pooled.dtype, torch.float32))  # cosines over τ need more than bfloat16
 
     def _log_probs(self, states: Tensor, tokens: Tensor, texts: Sequence[Text]) -> Tensor:
         """The head is asked at the answers' positions alone: each is told by the state before it."""

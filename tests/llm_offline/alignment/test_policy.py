@@ -67,6 +67,15 @@ def test_only_lora_learns(policy, texts):
     assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in made.weights().values())
 
 
+def test_a_model_in_bfloat16_is_tuned_in_float32(policy, texts):
+    made = policy("bfloat16", neftune=5.0, dropout=0.1)
+    read = made.read(texts, 1)
+    assert read.states.dtype == read.log_probs.dtype == torch.float32
+    (read.states.sum() + read.log_probs.sum()).backward()
+    assert {value.dtype for value in made.weights().values()} == {torch.float32}
+    assert all(value.grad.abs().sum() > 0 for value in made.weights().values())
+
+
 def test_weights_of_another_rank_are_refused(policy):
     with pytest.raises(ValueError, match="adapter: is of another rank or model: .*lora_A"):
         policy().put(policy(rank=3).weights())
