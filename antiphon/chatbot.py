@@ -27,11 +27,12 @@ def plan(config: Config) -> list[Stage]:
     ]
     stages += [conversion.train_stage(config, name) for name in config.rankers]
     trained = tuple(f"train-{name}" for name in config.rankers)
-    evaluated = tuple(f"evaluation/{name}" for name in config.rankers)
+    oracle = ("oracle",) if _truth(config).is_file() else ()
+    evaluated = tuple(f"evaluation/{name}" for name in (*config.rankers, *oracle))
     done = ("requests", *trained, "evaluate")
     return [
         *stages,
-        Stage("evaluate", ("evaluate",), ("requests", *trained), config.judge, evaluated, conversion.evaluate),
+        Stage("evaluate", ("evaluate",), ("requests", *trained), config.judge, evaluated, evaluate),
         Stage("export", ("export",), done, config.export, ("export/chosen.json",), export),
     ]
 
@@ -82,6 +83,18 @@ def write_requests(config: Config, out: Path, queries: Path, folds: int = 0, lef
     )
 
 
+def evaluate(config: Config) -> dict[str, Any]:
+    """Every ranker on the test split; of a simulated log also the oracle."""
+    summary = conversion.evaluate(config)
+    if _truth(config).is_file():
+        from trainer import request_oracle
+
+        out = config.folder / "evaluation" / "oracle"
+        found = request_oracle.run(config.folder / "requests", _truth(config), out, config.judge)
+        summary["oracle"] = {segment: told["gauc"]["mean"] for segment, told in found["test"].items()}
+    return summary
+
+
 def export(config: Config) -> dict[str, Any]:
     """The ranker that did best on validation, with the intents' index."""
     from trainer import tower_export
@@ -91,6 +104,11 @@ def export(config: Config) -> dict[str, Any]:
 
 def _intent_text(config: Config) -> Path:
     return config.folder / "knowledge" / "intent_text"
+
+
+def _truth(config: Config) -> Path:
+    """What the simulator knows; nothing but the oracle's row reads it."""
+    return Path(config.chat.path) / "truth" / "truth.parquet"
 
 
 def _log(config: Config) -> tuple[Path, Path]:

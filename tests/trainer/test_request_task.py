@@ -1,13 +1,11 @@
 """Models of labelled requests in the loop: learned, resumed, and on a cluster the same as in one process."""
 
 import json
-import os
-import subprocess
-import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import request_cluster
 import request_data
 
 from trainer import checkpoint, train
@@ -82,40 +80,10 @@ def test_a_metric_that_there_is_not_is_told(requests, tmp_path):
         train.run(requests, None, tmp_path / "base", replace(CONFIG, epochs=1, select="profit"))
 
 
-CLUSTER = """
-import json, sys
-from pathlib import Path
-from trainer.cluster import strategy
-from trainer.cluster.launcher import ClusterSize, LocalCluster
-from trainer.loop import Trainer
-from trainer.request_config import RequestTrainConfig
-from trainer.request_input import Requests
-from trainer.request_ranker import RequestRanker
-from trainer.request_task import RequestTask
-from dataclasses import replace
-
-data, out = Requests(Path(sys.argv[1])), Path(sys.argv[2])
-with LocalCluster(ClusterSize(ps=2, workers=1), out / "logs") as servers:
-    runtime = strategy.connect(servers.tf_config)
-    for settings in sys.argv[3:]:
-        config = RequestTrainConfig.from_json(json.loads(settings))
-        for mode in ("on", "off"):
-            one = replace(config, working_set=mode)
-            task = RequestTask(runtime, data, RequestRanker(one, data, runtime.ps_devices), one)
-            progress = Trainer(runtime, task, out / mode / one.model.kind, one).run()
-            print(json.dumps([entry["valid/gauc"] for entry in progress.history if "valid/gauc" in entry]))
-"""
-
-
 def test_a_cluster_trains_to_the_same_parameters_and_validates_alike(repository, requests, trained, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", CLUSTER, str(requests), str(tmp_path), json.dumps(asdict(CONFIG))],
-        capture_output=True, text=True, timeout=900, env={**os.environ, "PYTHONPATH": str(repository)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
     here = valid(json.loads((trained / "history.json").read_text()))
-    for line in [line for line in done.stdout.splitlines() if line.startswith("[")]:
-        np.testing.assert_allclose(json.loads(line), here, atol=2e-3)
+    for there in request_cluster.trained(repository, requests, tmp_path, [CONFIG]):
+        np.testing.assert_allclose(there, here, atol=2e-3)
     expected = parameters(trained)
     for mode in ("on", "off"):
         found = parameters(tmp_path / mode / "base")

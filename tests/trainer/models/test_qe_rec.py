@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import chat_model as trained_model
 import chat_requests
 import numpy as np
 import pytest
+import request_cluster
 import tensorflow as tf
 
+from trainer import checkpoint, train
 from trainer.layers.request_embeddings import RequestEmbeddings
 from trainer.request_config import RequestModelConfig, RequestTrainConfig
 from trainer.request_input import Requests
@@ -136,6 +139,28 @@ def test_without_text_an_intent_is_its_id_and_its_category(data, rows):
         parts = _parts(blind, rows)
         other = parts._replace(candidates=tf.concat([parts.candidates[..., :-5], parts.candidates[..., -5:] + 9], -1))
         np.testing.assert_array_equal(blind.model(parts, rows).logits, blind.model(other, rows).logits)
+
+
+@pytest.mark.slow
+def test_on_a_cluster_both_rankers_are_trained_as_in_one_process(repository, chat_model, tmp_path):
+    requests, _ = chat_model
+    configs = [replace(trained_model.CONFIG, model=replace(trained_model.CONFIG.model, kind=kind, dropout=0.0))
+               for kind in ("qe_rec", "two_towers")]  # fmt: skip
+    told = request_cluster.trained(repository, requests, tmp_path, configs)
+    for number, config in enumerate(configs):
+        alone = tmp_path / "alone" / config.model.kind
+        summary = train.run(requests, None, alone, config)
+        expected = parameters(alone)
+        for mode, there in zip(("on", "off"), told[2 * number :], strict=False):
+            assert there[-1] == pytest.approx(summary["valid_ndcg@3"], abs=2e-3)
+            found = parameters(tmp_path / mode / config.model.kind)
+            assert found.keys() == expected.keys()
+            for name in expected:
+                np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-4, err_msg=f"{mode} {name}")
+
+
+def parameters(folder):
+    return {p.stem: np.load(p) for p in sorted(checkpoint.newest(folder / "checkpoints").glob("*.npy"))}
 
 
 def _parts(made, rows):
