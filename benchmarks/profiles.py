@@ -26,10 +26,11 @@ from benchmarks import _machine
 from feature_store.market.config import MarketConfig
 from feature_store.market.simulate import simulate
 from llm_offline.chat import Prompt, prompt_ids
+from llm_offline.config import GenerateConfig
 from llm_offline.generator import Generator
 from llm_offline.language_model import load
 from llm_offline.profile_config import ProfileConfig, ProfileGenerateConfig
-from llm_offline.profiles import parsed, prompt, verbalised
+from llm_offline.profiles import prompts, sentence, verbalised
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -52,8 +53,9 @@ def main(argv: Sequence[str]) -> int:
         model=options.model, layers=options.layers, dtype=options.dtype, max_new_tokens=options.new_tokens,
         batch_tokens=options.batch_tokens,
     )  # fmt: skip
-    prompts = [prompt(facts, ProfileConfig()) for facts in known_of_users(options.users, options.seed)]
-    figures = compare(prompts, config, options)
+    profiles = ProfileConfig(mode="generate", generate=config)
+    asked = [prompts(facts, profiles) for facts in known_of_users(options.users, options.seed)]
+    figures = compare(asked, profiles, options)
     print(json.dumps({"benchmark": "profiles", **vars(options), **figures, "machine": _machine.describe()}))
     return 0
 
@@ -87,13 +89,18 @@ def _microseconds(row: dict[str, Any]) -> int:
     return pa.scalar(row["event_time"], pa.timestamp("us", tz="UTC")).cast(pa.int64()).as_py()
 
 
-def compare(prompts: list[Prompt], config: ProfileGenerateConfig, options: argparse.Namespace) -> dict[str, Any]:
-    ours, plain = Generator(config), Plain(config)
+def compare(asked_of: list[list[Prompt]], profiles: ProfileConfig, options: argparse.Namespace) -> dict[str, Any]:
+    """
+    Args:
+        asked_of: the prompts of each user.
+    """
+    ours, plain = Generator(profiles.writer), Plain(profiles.writer)
     one, many = (
-        [part[n :: options.turns] for n in range(options.turns)] for part in (prompts[: options.plain], prompts)
+        [[prompt for user in part[n :: options.turns] for prompt in user] for n in range(options.turns)]
+        for part in (asked_of[: options.plain], asked_of)
     )
-    ours.answer(prompts[:2])
-    plain.answer(prompts[:1])
+    ours.answer(asked_of[0])
+    plain.answer(asked_of[0][:1])
     seconds, tokens, answers = {"ours": 0.0, "plain": 0.0}, {"ours": 0, "plain": 0}, {"ours": {}, "plain": {}}
     for turn in tqdm(range(options.turns), desc="turns", unit="turn"):
         asked = {"ours": many[turn], "plain": one[turn]}
@@ -108,7 +115,7 @@ def compare(prompts: list[Prompt], config: ProfileGenerateConfig, options: argpa
             tokens[name] += sum(plain.count(text) for text in written)
     rates = {name: tokens[name] / seconds[name] for name in seconds}
     both = list(answers["plain"])
-    formed = sum(bool(parsed(text)) for text in answers["ours"].values())
+    formed = sum(bool(sentence(text)) for text in answers["ours"].values())
     return {
         "model_id": ours.model_id,
         "prompt_tokens": round(sum(len(plain.ids(p)) for p in both) / len(both), 1),
@@ -116,7 +123,7 @@ def compare(prompts: list[Prompt], config: ProfileGenerateConfig, options: argpa
         "seconds": {name: round(taken, 2) for name, taken in seconds.items()},
         "tokens_per_second": {name: round(rate, 1) for name, rate in rates.items()},
         "ratio": round(rates["ours"] / rates["plain"], 2),
-        "profiles_per_hour": round(len(answers["ours"]) / seconds["ours"] * 3600),
+        "profiles_per_hour": round(len(asked_of) / seconds["ours"] * 3600),
         "equal_answers": round(sum(answers["ours"][p] == answers["plain"][p] for p in both) / len(both), 3),
         "well_formed_first": round(formed / len(answers["ours"]), 3),
         "threads": torch.get_num_threads(),
@@ -126,7 +133,7 @@ def compare(prompts: list[Prompt], config: ProfileGenerateConfig, options: argpa
 class Plain:
     """The stock model, asked one prompt after another."""
 
-    def __init__(self, config: ProfileGenerateConfig) -> None:
+    def __init__(self, config: GenerateConfig) -> None:
         loaded = load(config, writes=True)
         self._model, self._tokenizer, self._config = loaded.model, loaded.tokenizer, config
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar
 
@@ -23,7 +23,7 @@ class ProfileGenerateConfig(GenerateConfig):
     """The language model that writes profiles."""
 
     max_tokens: int = 768
-    max_new_tokens: int = 96
+    max_new_tokens: int = 96  # of a whole profile
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,13 @@ class ProfileConfig:
     searches: int = 4  # the newest different ones
     attributes: tuple[str, ...] = ()  # columns of the users, in this order; () is all
     noun: str = "goods"  # what the items are called, in the plural
+    ask: str = "apart"  # generate: together, one prompt for all three lines | apart, one for each, for small models
     generate: ProfileGenerateConfig = field(default_factory=ProfileGenerateConfig)  # generate
     encoder: ProfileEncoderConfig = field(default_factory=ProfileEncoderConfig)
 
     def __post_init__(self) -> None:
         one_of("mode", self.mode, ("template", "generate"))
+        one_of("ask", self.ask, ("together", "apart"))
         above("recent_days", self.recent_days, 0)
         above("medium_days", self.medium_days, self.recent_days)
         require(
@@ -61,6 +63,13 @@ class ProfileConfig:
                 datetime.fromisoformat(self.end)
             except ValueError:
                 require(False, "end", "must be a time such as 2025-06-15", self.end)
+
+    @property
+    def writer(self) -> GenerateConfig:
+        """What each prompt is answered with: where the lines are asked for apart, a third of the tokens."""
+        if self.ask == "together":
+            return self.generate
+        return replace(self.generate, max_new_tokens=-(-self.generate.max_new_tokens // 3))
 
 
 @dataclass(frozen=True)

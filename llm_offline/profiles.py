@@ -15,7 +15,7 @@ from llm_offline.chat import Prompt
 from llm_offline.embedder import Embedder
 from llm_offline.generator import Generator, generation_id
 from llm_offline.identity import embedding_id
-from llm_offline.knowledge.answers import Answer, Ask, well_formed, written
+from llm_offline.knowledge.answers import OUTCOMES, Answer, Ask, usable, well_formed, written
 from llm_offline.knowledge.texts import read_named
 from llm_offline.profile_config import ProfileConfig
 from llm_offline.prompts import plain
@@ -59,10 +59,12 @@ def verbalised(
     return " ".join(told)
 
 
-def prompt(facts: str, config: ProfileConfig) -> Prompt:
-    """Its system part and beginning are the same for every user, so that they are computed once a batch."""
+def prompts(facts: str, config: ProfileConfig) -> list[Prompt]:
+    """What is asked of a user: one prompt, or one for each of `PARTS`. Their system part and beginning are the same for
+    every user, so that they are computed once a batch."""
     texts = read_named("profiles")
-    return Prompt(texts["user"].format(noun=config.noun, facts=facts), texts["system"])
+    names, system = (("user",), "system") if config.ask == "together" else (PARTS, "part_system")
+    return [Prompt(texts[name].format(noun=config.noun, facts=facts), texts[system]) for name in names]
 
 
 def parsed(text: str) -> str:
@@ -78,18 +80,37 @@ def parsed(text: str) -> str:
     return "\n".join(lines) if all(well_formed(line) for line in lines) else ""
 
 
+def sentence(text: str) -> str:
+    """The first whole sentence of an answer; "" where it is malformed (`answers.usable`) or there is none."""
+    found = re.match(r".*?[.!?](?=\s|$)", usable(text))
+    return found[0] if found and well_formed(found[0]) else ""
+
+
 def answers(ask: Ask, facts: Sequence[str], config: ProfileConfig) -> list[Answer]:
     """A profile of each user: as written, else as written with more care, else what is known itself."""
-    return written(ask, [prompt(fact, config) for fact in facts], facts, parsed)
+    asked = [prompt for fact in facts for prompt in prompts(fact, config)]
+    if config.ask == "together":
+        return written(ask, asked, facts, parsed)
+    found = written(ask, asked, [""] * len(asked), sentence)
+    return [_joined(found[n * len(PARTS) : (n + 1) * len(PARTS)], fact) for n, fact in enumerate(facts)]
+
+
+def _joined(parts: Sequence[Answer], facts: str) -> Answer:
+    """The three lines as one profile; what is known where one of them was malformed twice."""
+    worst = max((part.outcome for part in parts), key=OUTCOMES.index)
+    if worst == "fallback":
+        rejected = next(part.rejected for part in parts if part.outcome == "fallback")
+        return Answer(facts, "fallback", rejected=rejected)
+    return Answer("\n".join(f"{name}: {part.text}" for name, part in zip(PARTS, parts, strict=True)), worst)
 
 
 def profile_id(config: ProfileConfig) -> str:
     """All that a profile's vector depends on but what is known of the user; without loading a model."""
     if config.mode == "template":
         return f"template/{embedding_id(config.encoder)}"
-    worded = json.dumps([config.noun, sorted(read_named("profiles").items())])
+    worded = json.dumps([config.noun, config.ask, sorted(read_named("profiles").items())])
     digest = hashlib.sha256(worded.encode()).hexdigest()[:8]
-    return f"{generation_id(config.generate)}/profile/wording={digest}/{embedding_id(config.encoder)}"
+    return f"{generation_id(config.writer)}/profile/wording={digest}/{embedding_id(config.encoder)}"
 
 
 class ProfileWriter:
@@ -101,7 +122,7 @@ class ProfileWriter:
 
     def __init__(self, config: ProfileConfig) -> None:
         self._config = config
-        self._generator, self._encoder = Generator(config.generate), Embedder(config.encoder)
+        self._generator, self._encoder = Generator(config.writer), Embedder(config.encoder)
 
     def write(self, facts: Sequence[str]) -> tuple[list[Answer], np.ndarray]:
         """n profiles, and their vectors (n, D)."""

@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+import time
 
 import purchase_log
 import pyarrow as pa
@@ -85,7 +88,7 @@ def test_a_model_writes_profiles_and_what_it_writes_badly_is_replaced_and_told(t
 
 
 def test_a_well_formed_answer_is_the_profile(tables, tiny_llm, tmp_path, monkeypatch):
-    good = "Core identity: A parent of one.\nKey interests: Baby beds and cots.\nConsumption philosophy: Buys once."
+    good = "Core identity: A parent of one.\nKey interests: Beds and cots.\nConsumption philosophy: Buys once and well."
 
     class Fluent:
         def __init__(self, config):
@@ -97,6 +100,7 @@ def test_a_well_formed_answer_is_the_profile(tables, tiny_llm, tmp_path, monkeyp
     monkeypatch.setattr(writing, "Generator", Fluent)
     config = ProfileConfig(
         mode="generate",
+        ask="together",
         generate=ProfileGenerateConfig(model=str(tiny_llm)),
         encoder=ProfileEncoderConfig(model=str(tiny_llm), **ENCODER),
     )
@@ -110,3 +114,45 @@ def test_a_well_formed_answer_is_the_profile(tables, tiny_llm, tmp_path, monkeyp
 def test_a_column_that_users_do_not_have_is_named(tables, tmp_path):
     with pytest.raises(ValueError, match=r"profiles.attributes must be columns of the users .*, received \['shoe'\]"):
         run(tables, tmp_path / "profiles", ProfileConfig(attributes=("age", "shoe")), BeamConfig())
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from beam_jobs import profiles
+from beam_jobs.options import BeamConfig
+from llm_offline.profile_config import ProfileConfig, ProfileEncoderConfig, ProfileGenerateConfig
+
+tables, out, writer, encoder = sys.argv[1:]
+profiles._WRITTEN_TEXTS = 2
+config = ProfileConfig(
+    mode="generate",
+    generate=ProfileGenerateConfig(model=writer, max_new_tokens=4, max_tokens=200, batch_tokens=4096),
+    encoder=ProfileEncoderConfig(model=encoder, layers=1, dimensions=5),
+)
+print(profiles.run(Path(tables), Path(out), config, BeamConfig())["computed"])
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_was(chat_llm, tiny_llm, tmp_path):
+    users = {f"u{n:03d}": (f"City {n}", n, None) for n in range(60)}
+    tables = purchase_log.write(tmp_path / "tables", users, ITEMS, [("u001", "cot", DAY)], test_start=END)
+
+    def start(out):
+        command = [sys.executable, "-c", KILLED, *map(str, (tables, out, chat_llm, tiny_llm))]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    first = start(killed)
+    unfinished = killed / ".users.unfinished"
+    while len(list(unfinished.glob("*.parquet"))) < 3:
+        assert first.poll() is None  # it is killed before its end
+        time.sleep(0.01)
+    first.kill()
+    first.wait()
+    assert not (killed / "users").exists()
+    left = sum(pq.read_metadata(path).num_rows for path in unfinished.glob("[!.]*.parquet"))
+    computed = {out: int(start(out).communicate()[0].splitlines()[-1]) for out in (killed, whole)}
+    assert computed == {killed: 60 - left, whole: 60}
+    assert rows_of(killed) == rows_of(whole)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from llm_offline.knowledge.answers import Answer
 from llm_offline.profile_config import ProfileConfig, ProfileEncoderConfig
-from llm_offline.profiles import answers, parsed, profile_id, prompt, verbalised
+from llm_offline.profiles import answers, parsed, profile_id, prompts, sentence, verbalised
 
 DAY = 86_400_000_000
 END = 100 * DAY
@@ -84,7 +84,7 @@ def test_a_malformed_profile_is_asked_for_again_and_then_what_is_known_stands_in
         asked.extend(prompts)
         return [replies[next(name for name in replies if name in prompt.text)].pop(0) for prompt in prompts]
 
-    assert answers(ask, ["fine", "late", "never"], ProfileConfig()) == [
+    assert answers(ask, ["fine", "late", "never"], ProfileConfig(ask="together")) == [
         Answer(GOOD, "first"),
         Answer(GOOD, "retried"),
         Answer("never", "fallback", rejected="still no"),
@@ -92,11 +92,45 @@ def test_a_malformed_profile_is_asked_for_again_and_then_what_is_known_stands_in
     assert [prompt.careful for prompt in asked] == [False, False, False, True, True]
 
 
-def test_prompts_differ_in_the_facts_alone_and_these_come_late():
-    one, two = (prompt(facts, ProfileConfig()) for facts in ("City: Rome.", "City: Oslo."))
-    assert one.system == two.system
-    assert one.text.replace("Rome", "Oslo") == two.text
-    assert len(one.system) > 500  # instruction and example are shared by every user
+def test_asked_apart_the_three_sentences_are_joined_and_the_worst_outcome_counts():
+    known = {"ann": ["A young father of two.  And", "He likes toys and prams.", "He buys few good things."],
+             "bob": ["He is a young man.", "Hm", "He spends next to nothing."], "cy": ["no"] * 3}  # fmt: skip
+
+    def ask(prompts):
+        told = []
+        for prompt in prompts:
+            user = next(name for name in known if f": {name}\n" in prompt.text)
+            part = next(n for n, word in enumerate(("Who", "What", "How")) if f"\n{word}" in prompt.text)
+            told.append("He likes music and games." if prompt.careful and user == "bob" else known[user][part])
+        return told
+
+    found = answers(ask, ["ann", "bob", "cy"], ProfileConfig())
+    assert found[0] == Answer(
+        "Core identity: A young father of two.\nKey interests: He likes toys and prams.\n"
+        "Consumption philosophy: He buys few good things.", "first"
+    )  # fmt: skip
+    assert found[1].outcome == "retried" and "Key interests: He likes music and games.\n" in found[1].text
+    assert found[2] == Answer("cy", "fallback", rejected="no")
+
+
+def test_a_sentence_is_the_first_whole_one_of_a_usable_answer():
+    assert sentence(" A man of  30 who likes tea. He also") == "A man of 30 who likes tea."
+    assert sentence("A man who likes tea and never stops to") == ""
+    assert sentence("tea tea tea tea tea tea tea.") == ""
+
+
+@pytest.mark.parametrize("ask", ["together", "apart"])
+def test_prompts_differ_in_the_facts_alone(ask):
+    rome, oslo = (prompts(facts, ProfileConfig(ask=ask)) for facts in ("City: Rome.", "City: Oslo."))
+    for one, two in zip(rome, oslo, strict=True):
+        assert one.system == two.system
+        assert one.text.replace("Rome", "Oslo") == two.text
+
+
+def test_asked_apart_a_profile_has_no_more_tokens():
+    config = ProfileConfig()
+    assert 3 * config.writer.max_new_tokens == config.generate.max_new_tokens
+    assert ProfileConfig(ask="together").writer == config.generate
 
 
 def test_a_profiles_id_names_what_makes_its_vector():
