@@ -9,7 +9,7 @@ from feature_store.checks import at_least, require
 
 @dataclass(frozen=True)
 class ConversionConfig:
-    purchase: str = "purchase"  # the event type that makes up a user's bought items
+    purchase: str = "purchase"  # the event type of what a user bought; "" takes all events
     valid_share: float = 1 / 13  # of the clicked impressions before the test, the latest are for validation
     history: int = 50  # bought items of a user, and clicked but not bought ones
     group_history: int = 50  # items of a group

@@ -185,7 +185,7 @@ def _select(
             b AS (
                 SELECT user_id, list(item_id ORDER BY event_time, item_id) AS items,
                     list(epoch_us(event_time) ORDER BY event_time, item_id) AS times
-                FROM events WHERE event_type = '{config.purchase}' GROUP BY user_id),
+                FROM events WHERE {_bought(config, "event_type")} GROUP BY user_id),
             s AS (
                 SELECT user_id, list(item_id ORDER BY event_time, impression_id) AS items,
                     list(epoch_us(event_time) ORDER BY event_time, impression_id) AS times
@@ -198,10 +198,14 @@ def _select(
         ) TO '{out}' (FORMAT parquet)""")
 
 
+def _bought(config: ConversionConfig, column: str) -> str:
+    return f"{column} = '{config.purchase.replace(chr(39), 2 * chr(39))}'" if config.purchase else "true"
+
+
 def _activity(connection: DuckDBPyConnection, valid: int, config: ConversionConfig) -> pa.Table:
     return connection.sql(f"""
         SELECT u.user_id, count(e.item_id) AS purchases FROM users u LEFT JOIN events e ON e.user_id = u.user_id
-            AND e.event_type = '{config.purchase}' AND epoch_us(e.event_time) < {valid}
+            AND {_bought(config, "e.event_type")} AND epoch_us(e.event_time) < {valid}
         GROUP BY u.user_id ORDER BY u.user_id""").to_arrow_table()
 
 

@@ -26,9 +26,11 @@ from trainer.unit import Function
 class ServedRanker(tf.Module):
     """A model with its vocabularies: raw features of users and situations, and candidates, in; probabilities out.
 
-    A user's or situation's feature is (B,) where it is single, (B, any length), oldest first and "" (or -1) at the end
-    where it is shorter, where it is a bag or a sequence, (B, length) where it is a vector. ``candidates`` is (B, C), ""
-    where a request has fewer. A missing value is "", NaN, or -1; an unknown candidate is judged by what is left of it.
+    A user's or situation's feature is (B,) where it is single, (B, length) where it is a vector, and (B, any length),
+    oldest first, where it is a bag or a sequence; "" (or -1) there is nothing. A server that batches requests fills the
+    shorter ones up with their first value: send all that the feature declares, "" before the oldest. ``candidates`` is
+    (B, C), "" where a request has fewer. A missing value is "", NaN, or -1; an unknown candidate is judged by what is
+    left of it.
     """
 
     def __init__(self, ranker: RequestRanker, calibration: Calibration) -> None:
@@ -122,6 +124,9 @@ def _samples(data: Requests, count: int) -> list[dict[str, np.ndarray]]:
 
 def array(value: Any, feature: RequestFeature) -> np.ndarray:
     """Of a feature, one request's value as an input."""
+    if feature.kind in ("bag", "sequence"):
+        nothing = {"string": "", "int64": -1, "float32": 0.0}[feature.dtype]
+        value = [nothing] * (feature.length - len(value)) + value
     if feature.dtype != "string":
         return np.array([value], tf.as_dtype(feature.dtype).as_numpy_dtype)
     if feature.kind == "single":

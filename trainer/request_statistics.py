@@ -89,7 +89,7 @@ def paired(a: Measures, b: Measures, resamples: int, seed: int = 0) -> dict[str,
         if name in a.shares and np.array_equal(a.shares[name][1], b.shares[name][1]):
             p = sign_flip(b.shares[name][0] - a.shares[name][0], resamples, seed)
         else:
-            values = np.array(drawn[name])
+            values = np.array([value for value in drawn[name] if not np.isnan(value)] or [0.0])
             p = 2 * min((values <= 0).mean(), (values >= 0).mean())
         found[name] = Comparison(two[name] - one[name], low, high, float(min(max(p, 1 / resamples), 1.0)))
     return found

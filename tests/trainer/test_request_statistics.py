@@ -55,3 +55,10 @@ def test_paired_differences_are_found_and_noise_is_not():
     assert interval.low < interval.mean < interval.high
     with pytest.raises(ValueError, match="same users"):
         request_statistics.paired(sides[0], request_statistics.measures(two.where(user > 5), Calibration()), 10)
+
+
+def test_where_nothing_can_be_told_nothing_is_significant():
+    alone = scored([1, 1, 2], [0.1, 0.2, 0.3], [0, 0, 0])
+    found = request_statistics.paired(*(request_statistics.measures(alone, Calibration()) for _ in range(2)), 50)
+    assert np.isnan(found["auc"].difference) and found["auc"].p_value == 1
+    assert np.isnan(found["gauc"].difference) and found["gauc"].p_value == 1

@@ -1,0 +1,201 @@
+"""ChoirRec's page: the paper's tables and figures, ours beside theirs, made from the results alone."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from antiphon.html import Markup
+from benchmarks.reproduce import _plots, _tables
+from benchmarks.reproduce._choir_rows import ABLATIONS, BASELINES, CENTROIDS, FULL, ORACLE, OWN, SWITCHES, WEIGHTS, Row
+from trainer.statistics import Comparison, Interval
+
+Results = Mapping[Row, Mapping[str, Any]]
+
+TITLES = {
+    "ml1m": "MovieLens-1M as conversion", "tmall": "Tmall repeat buyers", "market": "simulated market",
+    "null": "null world", "base": "base", "poso": "POSO", "cold_transformer": "Cold-Transformer", "melt": "MELT",
+    "uie": "UIE", FULL: "ChoirRec", ORACLE: "oracle", "ids": "w/o LLM emb.", "without_id": "w/o ID emb.",
+    "without_attributes": "w/o attr. emb.", "without_sequence": "w/o seq. emb.", "without_dual": "w/o dual channel",
+    "without_distillation": "w/o gated distillation", "without_injection": "w/o asymmetric injection",
+    "kl": "w/ KL loss", "without_margin": "w/o margin", "kl_open_teacher": "w/ KL loss, teacher not detached",
+    "base_parent": "Eq. 5 as printed", "open_injection": "injection not detached",
+    "printed_confidence": "confidence as printed", "distill_floor": "floor under α_distill",
+    "channel_losses": "a loss of each channel",
+}  # fmt: skip
+PUBLISHED = {  # AUC low, AUC overall, GAUC low, GAUC overall
+    "base": (0.9195, 0.9098, 0.7097, 0.7732), "poso": (0.9199, 0.9100, 0.7111, 0.7729),
+    "cold_transformer": (0.9198, 0.9099, 0.7103, 0.7734), "melt": (0.9201, 0.9103, 0.7119, 0.7746),
+    "uie": (0.9203, 0.9102, 0.7132, 0.7750), FULL: (0.9225, 0.9116, 0.7179, 0.7768),
+}  # fmt: skip
+ABLATED = {  # change of GAUC in percent: low, overall
+    "ids": (-0.90, -0.36), "without_id": (-0.24, -0.06), "without_attributes": (-0.44, -0.09),
+    "without_sequence": (-0.59, -0.19), "without_dual": (-0.67, -0.17), "without_distillation": (-0.43, -0.09),
+    "without_injection": (-0.25, -0.21), "kl": (-1.63, -1.06), "without_margin": (-0.21, -0.11),
+}  # fmt: skip
+LEVELS = {1: 1.355, 5: 0.420}
+"""Figure 5, the two that its text tells, in percent."""
+GATE = 2.1
+"""Mean α_fusion of level 1 over that of level 5."""
+CONSISTENCY = {"attribute_consistency": 0.83, "category_consistency": 0.60}
+COLUMNS = (("auc", "low"), ("auc", "overall"), ("gauc", "low"), ("gauc", "overall"))
+
+
+def body(results: Results, compared: Mapping[Row, Mapping[str, Any]], worlds: Mapping[str, Any]) -> Iterator[str]:
+    """The page's sections, of what is known."""
+    for data in dict.fromkeys(row.data for row in results):
+        yield f"## {TITLES[data]}"
+        mine = {row: found for row, found in results.items() if row.data == data}
+        against = {row: found for row, found in compared.items() if row.data == data}
+        yield from _first(mine, against)
+        yield from _levels(mine, against)
+        yield from _ablations(mine, against)
+        yield from _sweeps(mine, against)
+        if data in worlds:
+            told = [f"{name.replace('_', ' ')} {_number(value, '.2f')} (theirs {CONSISTENCY[name]:.2f})"
+                    for name, value in worlds[data].items()]  # fmt: skip
+            yield f"Groups: {', '.join(told)}."
+
+
+def pictures(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> dict[str, Markup]:
+    """Figure 5 and Figure 6 of each data set that has them."""
+    found = {}
+    for data in dict.fromkeys(row.data for row in results):
+        row = Row(data, FULL)
+        panels = []
+        if row in compared:
+            levels = {name.replace("_", " "): {TITLES[FULL]: Comparison(**told["gauc"])}
+                      for name, told in sorted(compared[row].items()) if name.startswith("level_")}  # fmt: skip
+            if levels:
+                panels.append(_plots.gains("Gain over the base by activity", "GAUC", levels, [TITLES[FULL]]))
+        for title, places in (("k", _by_k(data)), ("λ", _by_weight(data))):
+            known = {x: results[one] for x, one in places.items() if one in results}
+            if len(known) > 1:
+                labels = dict(enumerate(f"{x:g}" for x in known))
+                series = {
+                    segment: [(i, Interval(**told["test"][segment]["gauc"])) for i, told in enumerate(known.values())]
+                    for segment in ("low", "overall") if all(segment in told["test"] for told in known.values())
+                }  # fmt: skip
+                panels.append(_plots.lines(f"GAUC by {title}", title, series, labels))
+        if panels:
+            found[f"choirrec_{data}"] = _plots.compose(panels, f"ChoirRec on {TITLES[data]}")
+    return found
+
+
+def _first(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Iterator[str]:
+    head = ["model", *(f"{metric.upper()} {_segment(segment)}" for metric, segment in COLUMNS), "theirs",
+            "GAUC low less the base's", "GAUC overall less the base's"]  # fmt: skip
+    lines = []
+    for model in (*BASELINES, FULL, ORACLE):
+        found = _seeds(results, model)
+        if not found:
+            continue
+        cells = [_mean([_value(results[row], segment, metric) for row in found]) for metric, segment in COLUMNS]
+        theirs = " / ".join(f"{value:.4f}" for value in PUBLISHED[model]) if model in PUBLISHED else ""
+        gains = [_difference([compared[row][segment]["gauc"] for row in found if segment in compared.get(row, {})])
+                 for segment in ("low", "overall")]  # fmt: skip
+        lines.append([TITLES[model], *cells, theirs, *gains])
+    if lines:
+        yield "### Table 1"
+        yield _tables.table(head, lines)
+        dropped = [_value(results[row], "overall", "dropped") for row in _seeds(results, "base")]
+        if dropped:
+            yield f"Users without a GAUC, all of whose labels are one: {_mean(dropped, '.1%')}."
+
+
+def _levels(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Iterator[str]:
+    rows = _seeds(results, FULL)
+    levels = sorted({name for row in rows for name in compared.get(row, {}) if name.startswith("level_")})
+    lines, gates = [], []
+    for name in levels:
+        number = int(name.removeprefix("level_"))
+        gain = [_relative(results, row, name) for row in rows if name in compared.get(row, {})]
+        tested = _difference([compared[row][name]["gauc"] for row in rows if name in compared.get(row, {})])
+        gate = [_value(results[row], name, "fusion") for row in rows]
+        gates.append(statistics.fmean(gate))
+        theirs = f"{LEVELS[number]:+.2f} %" if number in LEVELS else ""
+        lines.append([str(number), _mean(gain, "+.2f") + " %", theirs, tested, _mean(gate)])
+    if lines:
+        yield "### Figure 5, and the fusion gate by level"
+        yield _tables.table(["level", "gain of GAUC", "theirs", "difference", "mean α_fusion"], lines)
+        yield f"α_fusion of level 1 over that of level {len(levels)}: {gates[0] / gates[-1]:.2f} (theirs {GATE})."
+
+
+def _ablations(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Iterator[str]:
+    lines = []
+    for name in ("ids", *ABLATIONS, *SWITCHES):
+        rows = [row for row in results if (row.groups == "ids" if name == "ids" else row.model == name)]
+        cells = []
+        for place, segment in enumerate(("low", "overall")):
+            known = [row for row in rows if segment in compared.get(row, {})]
+            change = [_relative(results, row, segment) for row in known]
+            theirs = f" (theirs {_number(ABLATED[name][place], '+.2f')} %)" if name in ABLATED else ""
+            cells += [f"{_mean(change, '+.2f')} %{theirs}" if change else "",
+                      _difference([compared[row][segment]["gauc"] for row in known])]  # fmt: skip
+        if any(cells):
+            lines.append([TITLES[name], *cells])
+    if lines:
+        yield "### Table 2, and the other readings"
+        head = ["variant", "GAUC low", "difference", "GAUC overall", "difference"]
+        yield _tables.table(head, lines)
+
+
+def _sweeps(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Iterator[str]:
+    data = next(iter(results)).data
+    for title, places in (("k", _by_k(data)), ("λ", _by_weight(data))):
+        known = {x: row for x, row in places.items() if row in results}
+        if len(known) > 1:
+            cells = [[f"{x:g}", *(_mean([_value(results[row], segment, "gauc")]) for segment in ("low", "overall"))]
+                     for x, row in known.items()]  # fmt: skip
+            yield f"### Figure 6: {title}"
+            yield _tables.table([title, "GAUC low", "GAUC overall"], cells)
+
+
+def _by_k(data: str) -> dict[float, Row]:
+    return {k: Row(data, FULL, f"k{k}") for k in CENTROIDS}
+
+
+def _by_weight(data: str) -> dict[float, Row]:
+    return {w: Row(data, f"lambda_{w:g}") for w in WEIGHTS}
+
+
+def _seeds(results: Results, model: str) -> list[Row]:
+    return [row for row in results if row.model == model and row.groups == OWN]
+
+
+def _value(found: Mapping[str, Any], segment: str, metric: str) -> float:
+    value = found["test"].get(segment, {}).get(metric, float("nan"))
+    return value["mean"] if isinstance(value, Mapping) else value
+
+
+def _relative(results: Results, row: Row, segment: str) -> float:
+    """The change of GAUC against what the row is compared with, in percent."""
+    before = _value(results[row.base], segment, "gauc")
+    return 100 * (_value(results[row], segment, "gauc") - before) / before
+
+
+def _mean(values: Sequence[float], form: str = ".4f") -> str:
+    """The mean, and with several its deviation between seeds."""
+    if not values:
+        return ""
+    mean = _number(statistics.fmean(values), form)
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):{form.lstrip('+')}}"
+
+
+def _difference(found: Sequence[Mapping[str, float]]) -> str:
+    """One comparison with its interval, or of several the mean, and how many are above 0 and significant."""
+    if not found:
+        return ""
+    if len(found) == 1:
+        return _tables.difference(Comparison(**found[0]))
+    sure = sum(one["p_value"] < 0.05 and one["difference"] > 0 for one in found)
+    return f"{_mean([one['difference'] for one in found], '+.4f')}; {sure} of {len(found)} seeds p < 0.05"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "unknown" if value is None else f"{value:{form}}".replace("-", "−")
+
+
+def _segment(name: str) -> str:
+    return "low-act." if name == "low" else name

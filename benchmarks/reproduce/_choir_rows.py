@@ -1,0 +1,110 @@
+"""ChoirRec's rows: which model, on which data, with which groups, and how each is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from antiphon.config import Config, load
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SIMULATED = ("market", "null")
+DATA = ("ml1m", "tmall", *SIMULATED)
+SEEDS = 5
+"""Of the simulated worlds, each with its own market and its own training."""
+
+OWN = "profiles"  # groups of the profiles, as configured
+BASELINES = ("base", "poso", "cold_transformer", "melt", "uie")
+FULL = "choirrec"
+ORACLE = "oracle"
+
+ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "without_id": {"group_id": False},
+    "without_attributes": {"group_attributes": False},
+    "without_sequence": {"group_behaviour": False},
+    "without_dual": {"dual": False},
+    "without_distillation": {"distill_weight": 0.0},
+    "without_injection": {"inject": False},
+    "kl": {"distill": "kl"},
+    "without_margin": {"margin": 0.0},
+}
+"""Table 2's rows but the first, which has other groups."""
+SWITCHES: Mapping[str, Mapping[str, Any]] = {
+    "kl_open_teacher": {"distill": "kl", "detach_teacher": False},
+    "base_parent": {"parent": "base"},
+    "open_injection": {"detach_injected": False},
+    "printed_confidence": {"confidence": "printed", "min_confidence": 0.1},
+    "distill_floor": {"floor": 0.1},
+    "channel_losses": {"channel_weight": 0.5},
+}
+"""Where the paper is open, the other reading."""
+WEIGHTS = (0.001, 0.0025, 0.005, 0.01, 0.05)  # λ
+CENTROIDS = (32, 64, 128, 256, 512)  # k
+CHANGES = {**ABLATIONS, **SWITCHES, **{f"lambda_{w:g}": {"distill_weight": w} for w in WEIGHTS}}
+
+
+@dataclass(frozen=True, order=True)
+class Row:
+    """One model, trained and evaluated once."""
+
+    data: str
+    model: str
+    groups: str = OWN  # profiles | ids: of users' vectors in the base model | k<centroids>
+    seed: int = 1
+
+    def __str__(self) -> str:
+        groups = "" if self.groups == OWN else f" · groups {self.groups}"
+        return f"{self.data} · {self.model}{groups} · seed {self.seed}"
+
+    @property
+    def name(self) -> str:
+        """Of its folder among the models of its world."""
+        return f"{self.model}-{self.seed}"
+
+    @property
+    def base(self) -> Row:
+        """What it is compared with: an ablation with the full model, every other one with the base."""
+        ablated = self.model in {**ABLATIONS, **SWITCHES} or self.groups == "ids"
+        return Row(self.data, FULL if ablated else "base", OWN, self.seed)
+
+
+def rows(data: tuple[str, ...] = DATA, seeds: int = SEEDS) -> list[Row]:
+    """All of the page's. Ablations and sweeps are of MovieLens and the market; the null world has the first table."""
+    found = []
+    for one in data:
+        each = range(1, seeds + 1) if one in SIMULATED else (1,)
+        for seed in each:
+            found += [Row(one, model, OWN, seed) for model in (*BASELINES, FULL)]
+            found += [Row(one, ORACLE, OWN, seed)] if one in SIMULATED else []
+            if one in ("ml1m", "market"):
+                found += [Row(one, FULL, "ids", seed), *(Row(one, model, OWN, seed) for model in ABLATIONS)]
+        if one in ("ml1m", "market"):
+            found += [Row(one, model) for model in CHANGES if model not in ABLATIONS]
+            found += [Row(one, FULL, f"k{k}") for k in CENTROIDS]
+    return found
+
+
+def config(row: Row, runs: Path) -> Config:
+    """The row's data, groups and training: the file of its data, with what the row changes."""
+    file = "market" if row.data == "null" else row.data
+    whole = load(CONFIGS / f"{file}_choirrec.yaml")
+    if row.data in SIMULATED:
+        market = replace(whole.market, seed=row.seed, null_world=row.data == "null")
+        log = str(runs / f"{row.data}_log_{row.seed}")
+        whole = replace(whole, market=market, data=replace(whole.data, path=log))
+    groups = whole.groups
+    if row.groups.startswith("k"):
+        k = int(row.groups[1:])
+        groups = replace(groups, k=k, sample=max(groups.sample, k))
+    return replace(whole, name=f"{row.data}_{row.seed}", runs=str(runs), groups=groups, ranker=_ranker(whole, row))
+
+
+def _ranker(whole: Config, row: Row) -> Any:
+    """The base's settings for the base, else those of the file's ranker of that kind, else the full model's."""
+    kinds = whole.rankers
+    ranker = kinds[row.model] if row.model in kinds else kinds["base" if row.model == ORACLE else FULL]
+    codes = tuple(f"group_{level}" for level in range(1, whole.groups.levels + 1))
+    choir = replace(ranker.choir, codes=codes, **CHANGES.get(row.model, {}))
+    return replace(ranker, choir=choir, seed=row.seed)

@@ -1,0 +1,173 @@
+"""Do ChoirRec's rows: a world's tables, groups, priors and requests once, then each model's training and evaluation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from antiphon import records
+from antiphon.config import Config
+from beam_jobs import groups as group_job
+from beam_jobs import ingest, priors, profiles
+from benchmarks.reproduce._choir_rows import ORACLE, OWN, SIMULATED, Row, config
+from feature_store import conversions, folders, requests
+from feature_store.market.simulate import simulate
+from trainer import request_evaluate, request_saved, train
+from trainer.calibration import Calibration
+from trainer.request_input import Requests
+from trainer.request_scores import Scored
+
+Configure = Callable[[Row, Path], Config]
+
+
+def do(row: Row, runs: Path, configure: Configure = config) -> dict[str, Any]:
+    """The row's metrics on the test split, by segment; what of it is done with these settings is not done again."""
+    settings = configure(row, runs)
+    folder = world(row, runs, configure)
+    out = folder / "evaluation" / row.name
+    start = time.monotonic()
+    if row.model == ORACLE:
+        made_of = [_read(_beside(folder / "requests"))["settings"], asdict(settings.judge)]
+        _once(out, made_of, lambda: _oracle(folder, Path(settings.data.path), out, settings))
+    else:
+        model, asked, ranker = folder / "models" / row.name, folder / "requests", settings.ranker
+        made_of = [_read(_beside(asked))["settings"], asdict(ranker)]
+        _once(model, made_of, lambda: train.run(asked, None, model, ranker), resumes=True)
+        made_of = [*made_of, asdict(settings.judge)]
+        _once(out, made_of, lambda: request_evaluate.run(asked, model, out, settings.judge))
+    found = _read(out / "metrics.json")
+    return {"test": found["test"], "seconds": round(time.monotonic() - start, 1), "requests": _told(folder)}
+
+
+def compare(row: Row, other: Row, runs: Path, configure: Configure = config) -> dict[str, Any]:
+    """`row` − `other` over the same users, by segment."""
+    sides = [_folder(one, runs) / "evaluation" / one.name for one in (other, row)]
+    judge = configure(row, runs).judge
+    return request_evaluate.compare(_folder(row, runs) / "requests", *sides, None, judge)["b_minus_a"]
+
+
+def world(row: Row, runs: Path, configure: Configure = config) -> Path:
+    """The folder of the row's requests and models, which rows of the same data, groups and seed share."""
+    settings, folder = configure(row, runs), _folder(row, runs)
+    shared = _folder(replace(row, groups=OWN), runs)
+    if row.data in SIMULATED:
+        log = Path(settings.data.path)
+        _once(log, asdict(settings.market), lambda: simulate(settings.market, log))
+    tables, told = shared / "tables", shared / "profiles"
+    _once(tables, asdict(settings.data), lambda: ingest.run(settings.data, tables, settings.beam))
+    made_of = [asdict(settings.data), asdict(settings.profiles)]
+    _once(told, made_of, lambda: profiles.run(tables, told, settings.profiles, settings.beam))
+    if row.groups == "ids":
+        told = folder / "profiles"
+        do(replace(row, model="base", groups=OWN), runs, configure)
+        _once(told, made_of, lambda: _of_ids(replace(row, model="base", groups=OWN), runs, told))
+    grouped, known = folder / "groups", folder / "priors"
+    made_of = [*made_of, row.groups, asdict(settings.groups)]
+    _once(grouped, made_of, lambda: group_job.run(told, grouped, settings.groups, settings.beam))
+    made_of = [*made_of, asdict(settings.priors)]
+    online = settings.features.online
+    _once(known, made_of, lambda: priors.run(tables, grouped, known, settings.priors, online, settings.beam))
+    asked = folder / "requests"
+    made_of = [*made_of, asdict(settings.conversion)]
+    _once(asked, made_of, lambda: conversions.write(tables, grouped, known, asked, settings.conversion))
+    return folder
+
+
+def consistency(row: Row, runs: Path) -> dict[str, Any]:
+    """How alike the users of a group are, as the priors tell it."""
+    told = _read(_folder(row, runs) / "priors" / folders.MANIFEST)
+    return {name: told.get(name) for name in ("attribute_consistency", "category_consistency")}
+
+
+def _folder(row: Row, runs: Path) -> Path:
+    return runs / (f"{row.data}_{row.seed}" if row.groups == OWN else f"{row.data}_{row.seed}_{row.groups}")
+
+
+def _once(out: Path, settings: Any, work: Callable[[], Any], resumes: bool = False) -> None:
+    """Does `work`, which makes `out`, unless it was done with the same settings; with others `out` is removed first,
+    and also what was not ended where it cannot be resumed."""
+    file, now = _beside(out), records.fingerprint(settings)
+    before = _read(file) if file.exists() else {}
+    same = before.get("settings") == now
+    if same and before["done"] and out.exists():
+        return
+    if not (resumes and same):
+        shutil.rmtree(out, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    records.write_text(file, records.to_json({"settings": now, "done": False}))
+    work()
+    records.write_text(file, records.to_json({"settings": now, "done": True}))
+
+
+def _beside(out: Path) -> Path:
+    """The file that says what a folder was made with."""
+    return out.with_name(f".{out.name}.made_with.json")
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _oracle(folder: Path, log: Path, out: Path, settings: Config) -> None:
+    """The evaluation of the market's own probabilities of a purchase."""
+    data = Requests(folder / "requests")
+    held = requests.read_rows(data.folder, "test", ["user_id", "request_id", "label_time", "labels"])
+    truth = pq.read_table(log / "truth.parquet", columns=["impression_id", "p_convert"])
+    chance = dict(zip(truth["impression_id"].to_pylist(), truth["p_convert"].to_pylist(), strict=True))
+    p = np.clip([chance[name] for name in held["request_id"].to_pylist()], 1e-9, 1 - 1e-9)
+    logits = (np.log(p) - np.log1p(-p))[:, None]
+    labels = np.array([row[0] for row in held["labels"].to_pylist()], np.float32)[:, None]
+    names = [np.array(held[name].to_pylist()) for name in ("user_id", "request_id", "label_time")]
+    scored = Scored(*names, np.ones_like(labels, bool), labels, logits, {})
+    request_evaluate.write(out, data, scored, Calibration(), settings.judge, {"model": ORACLE})
+
+
+def _of_ids(base: Row, runs: Path, out: Path) -> None:
+    """The profiles' folder with users' vectors in the base model in the place of those of their texts."""
+    folder = _folder(base, runs)
+    data = Requests(folder / "requests")
+    ranker = request_saved.load(folder / "models" / base.name, data).ranker
+    feature = data.features[conversions.USER]
+    table = ranker.features.tables[0]
+    source = folder / "profiles" / profiles.USERS
+    manifest = folders.read_manifest(source)
+    with folders.new_folder(out / profiles.USERS) as scratch:
+        for path in sorted(source.glob("*.parquet")):
+            rows = pq.read_table(path)
+            ids = tf.strings.to_hash_bucket_fast(tf.constant(rows["user_id"].to_pylist()), feature.hash_buckets)
+            vectors = table.lookup(ranker.features.rows(conversions.USER, ids)).numpy()
+            unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            kind = rows.schema.field("vector").type
+            if pa.types.is_fixed_size_list(kind):
+                kind = pa.list_(pa.float32(), unit.shape[1])
+            column = pa.array(list(unit.astype(np.float32)), kind)
+            rows = rows.set_column(rows.schema.get_field_index("vector"), "vector", column)
+            pq.write_table(rows, scratch / path.name)
+        manifest = {**manifest, "model_id": f"{manifest['model_id']} by id", "width": int(vectors.shape[1])}
+        folders.write_manifest(scratch, _described(manifest, scratch))
+
+
+def _described(node: Any, folder: Path) -> Any:
+    """A manifest whose files have what they are now."""
+    if isinstance(node, dict):
+        if {"file", "bytes", "sha256"} <= node.keys():
+            return {**node, **folders.describe(folder / node["file"], folder)}
+        return {name: _described(value, folder) for name, value in node.items()}
+    return [_described(value, folder) for value in node] if isinstance(node, list) else node
+
+
+def _told(folder: Path) -> dict[str, int]:
+    splits = Requests(folder / "requests").manifest["splits"]
+    return {split: told["examples"] for split, told in splits.items()}
+
+

@@ -1,0 +1,97 @@
+"""ChoirRec's page of results made by hand, its rows' settings, and the whole of it on small markets."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from antiphon.cli import main
+from benchmarks.reproduce import _choir_page, choirrec
+from benchmarks.reproduce._choir_rows import ABLATIONS, BASELINES, FULL, ORACLE, SEEDS, SWITCHES, Row, config, rows
+
+SEGMENTS = ("overall", "low", *(f"level_{level}" for level in range(1, 6)))
+
+
+def result(row: Row, gauc: float, fusion: float | None = None) -> dict:
+    told = {metric: {"mean": gauc, "low": gauc - 0.01, "high": gauc + 0.01} for metric in ("auc", "gauc")}
+    test = {segment: {**told, "dropped": 0.25} for segment in SEGMENTS}
+    if fusion is not None:
+        for level in range(1, 6):
+            test[f"level_{level}"]["fusion"] = fusion / level
+    return {"row": vars(row), "test": test}
+
+
+def against(difference: float, p: float = 0.001) -> dict:
+    one = {"difference": difference, "low": difference - 0.001, "high": difference + 0.001, "p_value": p}
+    return {segment: {"gauc": one} for segment in SEGMENTS}
+
+
+def test_every_row_is_once_there_and_has_settings_that_hold(tmp_path):
+    found = rows()
+    assert len(set(found)) == len(found)
+    market = [row for row in found if row.data == "market"]
+    assert sum(row.model == FULL and row.groups == "profiles" for row in market) == SEEDS == 5
+    swept = {f"lambda_{w:g}" for w in (0.001, 0.0025, 0.005, 0.01, 0.05)}
+    assert {row.model for row in market} == {*BASELINES, FULL, ORACLE, *ABLATIONS, *SWITCHES, *swept}
+    assert {row.groups for row in market} == {"profiles", "ids", *(f"k{k}" for k in (32, 64, 128, 256, 512))}
+    assert {row.model for row in found if row.data in ("null", "tmall")} == {*BASELINES, FULL, ORACLE}
+    for row in found:
+        whole = config(row, tmp_path)
+        assert whole.ranker.seed == row.seed and whole.market.null_world == (row.data == "null")
+        assert row.model == ORACLE or whole.ranker.model.kind == (row.model if row.model in BASELINES else FULL)
+        assert (row.base.model == "base") == (row.model not in (*ABLATIONS, *SWITCHES) and row.groups != "ids")
+    assert config(Row("market", FULL, "k512"), tmp_path).groups.k == 512
+    assert not config(Row("market", "without_dual"), tmp_path).ranker.choir.dual
+
+
+def test_what_is_compared_has_the_same_widths_epochs_and_optimizer(tmp_path):
+    for data in ("ml1m", "tmall", "market"):
+        rankers = [config(Row(data, model), tmp_path).ranker for model in (*BASELINES, FULL)]
+        told = {(r.epochs, r.batch, r.optimizer, r.select, r.model.d, r.model.hidden) for r in rankers}
+        assert len(told) == 1
+
+
+def test_the_page_has_gains_over_the_base_with_the_published_ones_beside_them():
+    results, compared = {}, {}
+    for seed in (1, 2):
+        base, full = Row("market", "base", seed=seed), Row("market", FULL, seed=seed)
+        dual = Row("market", "without_dual", seed=seed)
+        results |= {base: result(base, 0.60), full: result(full, 0.60 + 0.01 * seed, 0.8), dual: result(dual, 0.59)}
+        compared |= {full: against(0.01 * seed), dual: against(-0.02, 0.3)}
+    k = Row("market", FULL, "k32"), Row("market", FULL, "k64")
+    results |= {row: result(row, 0.6 + 0.01 * n) for n, row in enumerate(k)}
+    page = "\n".join(_choir_page.body(results, compared, {"market": {"attribute_consistency": 0.7}}))
+    assert "| ChoirRec | 0.6150 ± 0.0071 |" in page and "0.9225 / 0.9116 / 0.7179 / 0.7768" in page
+    assert "+0.0150 ± 0.0071; 2 of 2 seeds p < 0.05" in page
+    assert "Users without a GAUC, all of whose labels are one: 25.0%" in page
+    assert "| w/o dual channel | −4.06 ± 1.10 % (theirs −0.67 %) | −0.0200 ± 0.0000; 0 of 2 seeds p < 0.05 |" in page
+    assert "α_fusion of level 1 over that of level 5: 5.00 (theirs 2.1)" in page
+    assert "### Figure 6: k" in page and "| 64 | 0.6100 | 0.6100 |" in page
+    assert "attribute consistency 0.70 (theirs 0.83)" in page
+    (picture,) = _choir_page.pictures(results, compared).values()
+    assert ElementTree.fromstring(picture).tag.endswith("svg") and "GAUC by k" in picture
+
+
+def test_options_that_cannot_be_are_told_and_the_cost_is(capsys):
+    with pytest.raises(SystemExit):
+        choirrec.parse(["--seeds", "0"])
+    assert "must be at least 1, received 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        choirrec.parse(["--help"])
+    assert f"It costs {len(rows())} rows" in capsys.readouterr().out
+
+
+def test_the_slice_does_every_kind_of_row_and_is_not_done_twice(tmp_path, capfd):
+    command = ["reproduce", "--debug", "choirrec", "--quick", "--runs", str(tmp_path)]
+    assert main(command) == 0
+    found = json.loads((tmp_path / "choirrec_quick.json").read_text())
+    assert [Row(**one["row"]) for one in found["rows"]] == choirrec.quick_rows()
+    page = (tmp_path / "choirrec_quick.md").read_text()
+    assert "## simulated market" in page and "## null world" in page and "| oracle |" in page
+    assert "### Table 2" in page and "w/o LLM emb." in page and "### Figure 5" in page
+    made = {path: path.stat().st_mtime_ns for path in Path(tmp_path).rglob("metrics.json")}
+    assert len(made) == len(found["rows"])
+    capfd.readouterr()
+    assert main([*command, "--model", "base"]) == 0
+    assert all(path.stat().st_mtime_ns == time for path, time in made.items())
