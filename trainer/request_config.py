@@ -102,8 +102,10 @@ class RequestEvaluateConfig:
     batch: int = 1024  # requests scored at once
     low_share: float = 0.55  # of the users, those with the least activity
     levels: int = 5  # of activity, each of as many users of the test
+    ties: str = "hash"  # hash | together: where users of one activity are parted, see request_evaluate.of_users
 
     def __post_init__(self) -> None:
         for name in ("bootstrap", "batch", "levels"):
             at_least(name, getattr(self, name), 1)
+        one_of("ties", self.ties, ("hash", "together"))
         require(0 < self.low_share < 1, "low_share", "must be above 0 and below 1", self.low_share)

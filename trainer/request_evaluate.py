@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,8 @@ def of_users(data: Requests, test: Scored, evaluate: RequestEvaluateConfig) -> d
 
     A user's activity is the number of its purchases in training. ``low`` are the users of the tables with the least,
     ``low_share`` of all; a user that training does not know has none. The levels cut the users of the test into parts
-    of one size. Equal numbers are in the order of a hash of the user's id.
+    of one size. Equal numbers are in the order of a hash of the user's id, or with ``ties: together`` all on the side
+    of the least active, so that parts are of unequal size.
     """
     found = {"overall": np.ones(len(test.user), bool)}
     path = data.folder / ACTIVITY
@@ -118,13 +120,15 @@ def of_users(data: Requests, test: Scored, evaluate: RequestEvaluateConfig) -> d
     table = pq.read_table(path)
     known = dict(zip(table["user_id"].to_pylist(), table["purchases"].to_pylist(), strict=True))
     users, of = np.unique(test.user, return_inverse=True)
-    everybody = sorted((purchases, uniform("activity", user)) for user, purchases in known.items())
-    place = [(known.get(str(user), 0), uniform("activity", str(user))) for user in users]
-    cut = everybody[int(evaluate.low_share * len(everybody))] if everybody else (0, 0.0)
-    found["low"] = np.array([one < cut for one in place])[of]
-    order = np.empty(len(users), int)
-    order[sorted(range(len(users)), key=place.__getitem__)] = np.arange(len(users))
-    levels = order * evaluate.levels // max(len(users), 1)
+
+    def place(user: str) -> tuple[int, float]:
+        return known.get(user, 0), 0.0 if evaluate.ties == "together" else uniform("activity", user)
+
+    places, everybody = [place(str(user)) for user in users], sorted(map(place, known))
+    last = everybody[max(int(evaluate.low_share * len(everybody)) - 1, 0)] if everybody else (0, 0.0)
+    found["low"] = np.array([one <= last for one in places])[of]
+    before = sorted(places)
+    levels = np.array([bisect_left(before, one) for one in places]) * evaluate.levels // len(users)
     for level in range(evaluate.levels):
         found[f"level_{level + 1}"] = (levels == level)[of]
     return {name: rows for name, rows in found.items() if rows.any()}

@@ -24,6 +24,8 @@ and one for its group. MovieLens-1M's conversion is a rating of 5, with 55% of t
 Tmall's is buying again, of which there are no times; the market is simulated, and its null world one in which nothing
 that users have in common tells of a purchase, so that no method may gain there. The oracle knows the probabilities that
 the market drew from."""
+SLICE = """\
+Small models trained for one epoch on markets of 300 users, to see that all of it works. The figures mean nothing."""
 METHOD = """\
 A row is trained on what is before validation and chosen by GAUC on validation; the test is what is after it. GAUC is
 weighted by impressions; users all of whose labels are one have none. Low-activity users are the 55% with the fewest
@@ -132,7 +134,8 @@ def write(results: dict[Row, Any], worlds: dict[str, Any], out: Path, name: str)
     dates = sorted({one["machine"]["date"] for one in results.values()})
     span = " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "not yet"
     made = f"Made by `antiphon reproduce choirrec` from [`{name}.json`]({name}.json): {len(results)} rows, {span}, on "
-    parts = ["# ChoirRec", ABOUT, made + f"{'; '.join(sorted(machines)) or 'no machine yet'}.", METHOD]
+    head = ["# ChoirRec", ABOUT] if name == "choirrec" else ["# ChoirRec: a slice", SLICE]
+    parts = [*head, made + f"{'; '.join(sorted(machines)) or 'no machine yet'}.", METHOD]
     page = out / f"{name}.md"
     records.write_text(page, "\n\n".join([*parts, *_choir_page.body(results, compared, worlds)]) + "\n")
     return page

@@ -1,0 +1,50 @@
+"""Which users are of little activity, and of which level."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from feature_store.conversions import ACTIVITY
+from trainer.request_config import RequestEvaluateConfig
+from trainer.request_evaluate import of_users
+from trainer.request_scores import Scored
+
+
+class Folder:
+    """Of requests, as far as activity goes."""
+
+    def __init__(self, folder, purchases):
+        self.folder = folder
+        table = pa.table({"user_id": [f"u{n}" for n in range(len(purchases))], "purchases": pa.array(purchases)})
+        pq.write_table(table, folder / ACTIVITY)
+
+
+def scored(users):
+    column = np.zeros((len(users), 1))
+    names = np.array(users)
+    return Scored(names, names, np.zeros(len(users), int), column == 0, column, column, {})
+
+
+def test_without_ties_the_parts_are_of_one_size(tmp_path):
+    data, users = Folder(tmp_path, [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]), [f"u{n}" for n in range(10)]
+    found = of_users(data, scored(users), RequestEvaluateConfig(levels=5))
+    assert np.array(users)[found["low"]].tolist() == ["u5", "u6", "u7", "u8", "u9"]  # 55% of 10, cut off
+    assert np.array(users)[found["level_1"]].tolist() == ["u8", "u9"]
+    assert np.array(users)[found["level_5"]].tolist() == ["u0", "u1"]
+    assert found["overall"].all()
+
+
+@pytest.mark.parametrize(("ties", "low", "first"), [("hash", 5, 2), ("together", 8, 8)])
+def test_users_of_one_activity_are_parted_by_a_hash_or_stay_together(tmp_path, ties, low, first):
+    data, users = Folder(tmp_path, [0] * 8 + [1, 2]), [f"u{n}" for n in range(10)]
+    found = of_users(data, scored(users), RequestEvaluateConfig(levels=5, ties=ties))
+    assert (found["low"].sum(), found["level_1"].sum()) == (low, first)
+    again = of_users(data, scored(users[::-1]), RequestEvaluateConfig(levels=5, ties=ties))
+    assert again["low"].tolist() == found["low"][::-1].tolist()
+
+
+def test_a_user_that_training_does_not_know_has_no_purchases(tmp_path):
+    data = Folder(tmp_path, [5, 4, 3, 2, 1])
+    found = of_users(data, scored(["new", "u0", "u4"]), RequestEvaluateConfig(levels=3))
+    assert found["low"].tolist() == [True, False, True] and found["level_1"].tolist() == [True, False, False]
