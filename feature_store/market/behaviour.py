@@ -143,7 +143,7 @@ def _convert(
 def _own_draws(seed: int, user: np.ndarray, item: np.ndarray) -> np.ndarray:
     """A normal number of each pair of user and item, the same whenever they meet: Box and Muller of hashed pairs."""
     pair = (user.astype(np.uint64) << np.uint64(32)) ^ item.astype(np.uint64)
-    mixed = _mix(pair + np.uint64(0x9E3779B97F4A7C15) * np.uint64(seed + 1))
+    mixed = _mix(pair + np.uint64(0x9E3779B97F4A7C15 * (seed + 1) % 2**64))
     one, two = (mixed >> np.uint64(11)), (_mix(mixed) >> np.uint64(11))
     radius = np.sqrt(-2 * np.log((one + np.uint64(1)) * 2.0**-53))
     return radius * np.cos(2 * np.pi * two * 2.0**-53)
