@@ -27,9 +27,10 @@ from beam_jobs.options import BeamConfig
 from feature_store.config import DataConfig
 from feature_store.datasets import Dataset, Source, open_dataset
 from feature_store.errors import DataError
+from feature_store.row_checks import DeadLetter
 from feature_store.schema import EVENT_TIME, Schema
 from feature_store.table_folder import write_dead_letters, write_tables
-from feature_store.tables import CheckContext, DeadLetter, check, entities, finish, require_few_bad
+from feature_store.tables import CheckContext, check, entities, finish, require_few_bad
 
 JOB = "ingest"
 

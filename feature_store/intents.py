@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 from feature_store import folders
 from feature_store.errors import DataError
 from feature_store.hashing import digest
-from feature_store.row_checks import Checked
+from feature_store.row_checks import Checked, DeadLetter, RawBatch
 from feature_store.schema import Field
 from feature_store.table_folder import write_dead_letters
-from feature_store.tables import DeadLetter, RawBatch, require_few_bad
+from feature_store.tables import require_few_bad
 
 KIND, TABLE = "intents", "intents"
 FIELDS = (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,32 @@ import pyarrow.compute as pc
 from feature_store.casts import cast
 from feature_store.errors import DataError
 from feature_store.schema import Field
-from feature_store.tables import DeadLetter, RawBatch
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A row that did not make it into its table. ``record`` is the raw row as JSON."""
+
+    table: str
+    source: str
+    row: int
+    reason: str
+    record: str
+
+
+class RawBatch(NamedTuple):
+    """Rows as a reader found them. ``first_row`` counts the rows of ``source`` from 0.
+
+    ``source_number`` orders the sources of a table, so that a log's order holds across files.
+    ``dead_letters`` are lines the reader could not make a row of.
+    """
+
+    table: str
+    batch: pa.RecordBatch
+    source: str
+    first_row: int
+    source_number: int = 0
+    dead_letters: tuple[DeadLetter, ...] = ()
 
 
 class Checked:

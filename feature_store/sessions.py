@@ -31,7 +31,7 @@ from feature_store.database import connect
 from feature_store.datasets import files
 from feature_store.datasets.dataset import Source
 from feature_store.errors import DataError
-from feature_store.row_checks import Checked, true
+from feature_store.row_checks import Checked, DeadLetter, RawBatch, true
 from feature_store.session_schema import (
     CLICKED,
     FIXED,
@@ -42,7 +42,7 @@ from feature_store.session_schema import (
     SessionSchema,
 )
 from feature_store.table_folder import write_dead_letters
-from feature_store.tables import DeadLetter, RawBatch, require_few_bad
+from feature_store.tables import require_few_bad
 
 KIND, TABLE, SPLIT = "sessions", "sessions", "split"
 _DAY = 86_400_000_000

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from feature_store import folders
 from feature_store.errors import DataError
+from feature_store.row_checks import DeadLetter
 from feature_store.schema import EVENT_TIME, Schema
-from feature_store.tables import DeadLetter
 
 
 def write_tables(

@@ -16,48 +16,20 @@ What becomes of odd rows:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_store.casts import cast
 from feature_store.errors import DataError
+from feature_store.row_checks import Checked, DeadLetter, RawBatch, true
 from feature_store.schema import CREATED_TIME, EVENT_TIME, Schema
 
 LOG_ORDER = "log_order"  # (source number, row) as one int64; dropped by ``finish``
 _ROWS_PER_SOURCE = 1 << 40
-
-
-@dataclass(frozen=True)
-class DeadLetter:
-    """A row that did not make it into its table. ``record`` is the raw row as JSON."""
-
-    table: str
-    source: str
-    row: int
-    reason: str
-    record: str
-
-
-class RawBatch(NamedTuple):
-    """Rows as a reader found them. ``first_row`` counts the rows of ``source`` from 0.
-
-    ``source_number`` orders the sources of a table, so that a log's order holds across files.
-    ``dead_letters`` are lines the reader could not make a row of.
-    """
-
-    table: str
-    batch: pa.RecordBatch
-    source: str
-    first_row: int
-    source_number: int = 0
-    dead_letters: tuple[DeadLetter, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,67 +56,37 @@ def check(raw: RawBatch, context: CheckContext) -> tuple[pa.RecordBatch, list[De
         DataError: a required column is not there at all.
     """
     table = context.schema.table(raw.table)
-    size = raw.batch.num_rows
-    reasons = np.full(size, "", dtype=object)
-    columns: dict[str, pa.Array] = {}
-    for field in table.fields:
-        if field.name not in raw.batch.schema.names:
-            if field.required:
-                raise DataError(
-                    "a required column is missing",
-                    file=raw.source,
-                    field=field.name,
-                    value=raw.batch.schema.names,
-                )
-            columns[field.name] = pa.nulls(size, field.arrow_type)
-            continue
-        values, bad = cast(raw.batch.column(field.name), field, context.time_unit)
-        rule = "unparsable time in" if field.dtype == "timestamp" else "wrong type in"
-        _mark(reasons, bad, f"{rule} {field.name}")
-        if field.required:
-            missing = pc.is_null(values)
-            if field.dtype == "string":
-                missing = pc.or_kleene(missing, pc.equal(values, ""))
-            _mark(
-                reasons, pc.fill_null(missing, True).to_numpy(zero_copy_only=False), f"missing {field.name}"
-            )
-        columns[field.name] = values
+    checked = Checked(raw, table.fields, context.time_unit)
+    columns = checked.columns
     if EVENT_TIME in columns:
-        _check_behaviour(columns, reasons, context)
+        _check_behaviour(checked, context)
     if raw.table == "impressions":
-        _check_flags(columns, reasons)
+        _check_flags(checked)
     columns |= _with_defaults(columns, context.schema, raw.table)
-    columns[LOG_ORDER] = pa.array(raw.source_number * _ROWS_PER_SOURCE + raw.first_row + np.arange(size))
-    good = pa.record_batch(columns).filter(pa.array(reasons == "", pa.bool_()))
-    return good, [*raw.dead_letters, *_dead_letters(raw, reasons)]
+    order = raw.source_number * _ROWS_PER_SOURCE + raw.first_row + np.arange(raw.batch.num_rows)
+    columns[LOG_ORDER] = pa.array(order)
+    good = pa.record_batch(columns).filter(pa.array(checked.reasons == "", pa.bool_()))
+    return good, checked.dead_letters()
 
 
-def _mark(reasons: np.ndarray, where: np.ndarray, reason: str) -> None:
-    reasons[where & (reasons == "")] = reason
-
-
-def _check_behaviour(columns: Mapping[str, pa.Array], reasons: np.ndarray, context: CheckContext) -> None:
+def _check_behaviour(checked: Checked, context: CheckContext) -> None:
     """What events, impressions and searches have in common: times that are over, and known users and items."""
-    latest = int(context.now + context.max_future_seconds * 1e6)
+    columns, latest = checked.columns, int(context.now + context.max_future_seconds * 1e6)
     for name in (name for name in (EVENT_TIME, CREATED_TIME) if name in columns):
         late = pc.greater(columns[name].cast(pa.int64()), latest)
-        _mark(reasons, _true(late), f"time in the future in {name}")
+        checked.mark(true(late), f"time in the future in {name}")
     for name, known in (("user", context.users), ("item", context.items)):
         if known is not None and f"{name}_id" in columns:
             found = pc.is_in(columns[f"{name}_id"], value_set=known)
-            _mark(reasons, ~found.to_numpy(zero_copy_only=False), f"unknown {name}")
+            checked.mark(~found.to_numpy(zero_copy_only=False), f"unknown {name}")
 
 
-def _check_flags(columns: Mapping[str, pa.Array], reasons: np.ndarray) -> None:
-    for name in ("clicked", "converted"):
-        other = pc.invert(pc.is_in(columns[name], value_set=pa.array([0, 1], pa.int8())))
-        _mark(reasons, _true(pc.and_(other, pc.is_valid(columns[name]))), f"neither 0 nor 1 in {name}")
-    unseen = pc.and_(pc.equal(columns["clicked"], 0), pc.equal(columns["converted"], 1))
-    _mark(reasons, _true(unseen), "converted without a click")
-
-
-def _true(condition: pa.Array) -> np.ndarray:
-    return pc.fill_null(condition, False).to_numpy(zero_copy_only=False)
+def _check_flags(checked: Checked) -> None:
+    clicked, converted = checked.columns["clicked"], checked.columns["converted"]
+    for name, values in (("clicked", clicked), ("converted", converted)):
+        other = pc.invert(pc.is_in(values, value_set=pa.array([0, 1], pa.int8())))
+        checked.mark(true(pc.and_(other, pc.is_valid(values))), f"neither 0 nor 1 in {name}")
+    checked.mark(true(pc.and_(pc.equal(clicked, 0), pc.equal(converted, 1))), "converted without a click")
 
 
 def _with_defaults(columns: Mapping[str, pa.Array], schema: Schema, table: str) -> dict[str, pa.Array]:
@@ -160,21 +102,6 @@ def _with_defaults(columns: Mapping[str, pa.Array], schema: Schema, table: str) 
         else:
             filled[field.name] = pc.if_else(pc.is_null(values), pa.scalar(field.empty(), values.type), values)
     return filled
-
-
-def _dead_letters(raw: RawBatch, reasons: np.ndarray) -> list[DeadLetter]:
-    rows = np.flatnonzero(reasons != "")
-    records = raw.batch.take(pa.array(rows)).to_pylist()
-    return [
-        DeadLetter(
-            raw.table,
-            raw.source,
-            raw.first_row + int(row),
-            reasons[row],
-            json.dumps(record, ensure_ascii=False, default=str),
-        )
-        for row, record in zip(rows, records, strict=True)
-    ]
 
 
 def finish(name: str, rows: pa.Table) -> tuple[pa.Table, int]:

@@ -16,8 +16,8 @@ from feature_store.config import DataConfig
 from feature_store.datasets import files
 from feature_store.datasets.dataset import Dataset, Source
 from feature_store.errors import DataError
+from feature_store.row_checks import RawBatch
 from feature_store.schema import Field, Schema
-from feature_store.tables import RawBatch
 
 # Where a log tells only the time between events (or nothing), a user's first event is put here.
 EPOCH_SECONDS = 1_262_304_000  # 2010-01-01T00:00:00Z

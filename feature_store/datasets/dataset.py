@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from feature_store.row_checks import RawBatch
 from feature_store.schema import Schema
-from feature_store.tables import RawBatch
 
 
 @dataclass(frozen=True)

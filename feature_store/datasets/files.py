@@ -12,7 +12,7 @@ from pyarrow import csv
 
 from feature_store.datasets.dataset import Source
 from feature_store.errors import DataError
-from feature_store.tables import DeadLetter, RawBatch
+from feature_store.row_checks import DeadLetter, RawBatch
 
 _BLOCK_BYTES = 8 << 20
 BATCH_ROWS = 1 << 16

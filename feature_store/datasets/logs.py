@@ -13,8 +13,8 @@ from feature_store.config import DataConfig
 from feature_store.datasets import files
 from feature_store.datasets.dataset import Dataset, Source
 from feature_store.errors import DataError
+from feature_store.row_checks import RawBatch
 from feature_store.schema import ALL_TABLES, OPTIONAL_TABLES, Field, Schema
-from feature_store.tables import RawBatch
 
 
 def tables(config: DataConfig) -> Dataset:

@@ -15,8 +15,8 @@ from feature_store.config import DataConfig
 from feature_store.datasets import files
 from feature_store.datasets.dataset import Dataset, Source
 from feature_store.errors import DataError
+from feature_store.row_checks import RawBatch
 from feature_store.schema import Field, Schema
-from feature_store.tables import RawBatch
 
 _SCHEMA = Schema(
     user_attributes=(Field("age", "int64"), Field("gender"), Field("occupation"), Field("zip_code")),

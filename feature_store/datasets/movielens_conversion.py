@@ -22,7 +22,7 @@ from feature_store.datasets import files
 from feature_store.datasets.dataset import Dataset, Source
 from feature_store.datasets.movielens import movielens_1m
 from feature_store.hashing import uniform
-from feature_store.tables import RawBatch
+from feature_store.row_checks import RawBatch
 
 TEST_QUANTILE = 13 / 14
 """The test begins at this quantile of the ratings' times: one day of fourteen, as the paper's."""

@@ -14,8 +14,8 @@ from feature_store.config import DataConfig
 from feature_store.datasets import files
 from feature_store.datasets.dataset import Dataset, Source
 from feature_store.hashing import uniform
+from feature_store.row_checks import RawBatch
 from feature_store.schema import Field, Schema
-from feature_store.tables import RawBatch
 
 DAYS = 14
 """Parts that the pairs are dealt into, as the paper has days: the last is the test."""

@@ -225,8 +225,9 @@ def beauty(shared_data, make_features, tmp_path):
     import pyarrow as pa
 
     from feature_store.datasets import open_dataset
+    from feature_store.row_checks import RawBatch
     from feature_store.table_folder import write_tables
-    from feature_store.tables import CheckContext, RawBatch, check, finish
+    from feature_store.tables import CheckContext, check, finish
 
     dataset = open_dataset(DataConfig("amazon", str(shared_data / "amazon_beauty")))
     context = CheckContext(dataset.schema, int(time.time() * 1e6))

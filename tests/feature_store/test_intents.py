@@ -3,7 +3,7 @@ import pytest
 
 from feature_store import intents
 from feature_store.errors import DataError
-from feature_store.tables import RawBatch
+from feature_store.row_checks import RawBatch
 
 
 def raw(*rows: tuple) -> RawBatch:

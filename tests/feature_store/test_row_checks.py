@@ -4,9 +4,8 @@ import pyarrow as pa
 import pytest
 
 from feature_store.errors import DataError
-from feature_store.row_checks import Checked
+from feature_store.row_checks import Checked, DeadLetter, RawBatch
 from feature_store.schema import Field
-from feature_store.tables import DeadLetter, RawBatch
 
 FIELDS = (Field("key", required=True), Field("size", "int64"), Field("parts", "float32", shape=(None,)))
 

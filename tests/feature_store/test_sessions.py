@@ -9,8 +9,8 @@ import pytest
 from feature_store import intents, session_texts, sessions
 from feature_store.chat_config import ChatConfig, WordsConfig
 from feature_store.errors import DataError
+from feature_store.row_checks import RawBatch
 from feature_store.session_schema import BEHAVIOUR, INTENTS, SessionFeature, SessionSchema
-from feature_store.tables import RawBatch
 
 SCHEMA = SessionSchema(
     (

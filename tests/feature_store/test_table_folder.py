@@ -5,9 +5,10 @@ import pyarrow as pa
 import pytest
 
 from feature_store.errors import DataError
+from feature_store.row_checks import DeadLetter
 from feature_store.schema import Field, Schema
 from feature_store.table_folder import read_manifest, read_schema, read_table, write_tables
-from feature_store.tables import DeadLetter, entities
+from feature_store.tables import entities
 
 EVENTS = [("a", "x", 1), ("a", "y", 2), ("b", "x", 1)]
 

@@ -9,7 +9,7 @@ from typing import Any
 from feature_store import intents
 from feature_store.chat_config import IntentsConfig
 from feature_store.datasets.intents import public, rows
-from feature_store.tables import RawBatch
+from feature_store.row_checks import RawBatch
 
 SERVICE = Path(__file__).with_name("service.jsonl")
 """Our own base, of an e-commerce service desk."""

@@ -15,7 +15,7 @@ from feature_store import intents
 from feature_store.chat_config import IntentsConfig
 from feature_store.datasets import files
 from feature_store.errors import DataError
-from feature_store.tables import RawBatch
+from feature_store.row_checks import RawBatch
 
 
 def bitext(config: IntentsConfig) -> Iterator[RawBatch]:

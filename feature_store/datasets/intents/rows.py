@@ -12,7 +12,7 @@ from feature_store import intents
 from feature_store.datasets import files
 from feature_store.datasets.dataset import Source
 from feature_store.errors import DataError
-from feature_store.tables import DeadLetter, RawBatch
+from feature_store.row_checks import DeadLetter, RawBatch
 
 
 def read(path: Path, columns: Mapping[str, str]) -> Iterator[RawBatch]:
