@@ -95,6 +95,7 @@ def sampled_softmax(
     return tf.reduce_mean(tf.reduce_logsumexp(logits, axis=1) - logits[:, 0])
 
 
+@tf.function  # by AutoGraph, which the task's own code needs
 def in_batch(h: tf.Tensor, hit: tf.Tensor, targets: tf.Tensor, probability: tf.Tensor) -> tf.Tensor:
     """Softmax over the batch's targets: tensorflow-recommenders' Retrieval, log-Q corrected, repeats masked.
 

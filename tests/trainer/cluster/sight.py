@@ -34,7 +34,8 @@ def main(examples: Path, out: Path, port: int) -> dict:
     )
     with roles.runtime("ps=2,workers=2", out / "logs") as cluster, Monitor(port) as monitor:
         recommender = Recommender(MODEL, data.vocabulary.size, known, cluster.ps_devices, 1)
-        task = NextItem(cluster, data, recommender, config)
+        with monitor.phase("read"):
+            task = NextItem(cluster, data, recommender, config)
         progress = Trainer(cluster, task, out, config, monitor).run()
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page:
             found["page"] = page.read().decode()
