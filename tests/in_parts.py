@@ -20,12 +20,14 @@ FILES = 8
 
 
 def parts() -> list[list[str]]:
-    """Paths for each part, those that train first: they take longest."""
+    """Paths for each part, the longest first: the benchmarks, then those that train."""
     folders = {folder.name: folder for folder in sorted(TESTS.iterdir()) if list(folder.rglob("test_*.py"))}
     training = [str(file) for file in sorted(folders.pop("trainer").rglob("test_*.py"))]
     count = -(-len(training) // FILES)
     alone = [str(file) for file in sorted(TESTS.glob("test_*.py"))]
-    return [*(training[first::count] for first in range(count)), *([str(folder)] for folder in folders.values()), alone]
+    longest = [str(folders.pop("benchmarks"))]
+    rest = [[str(folder)] for folder in folders.values()]
+    return [longest, *(training[first::count] for first in range(count)), *rest, alone]
 
 
 def run(part: list[str]) -> int:
