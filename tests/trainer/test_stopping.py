@@ -46,6 +46,7 @@ def test_the_process_ends_by_the_signal_it_got(number, code):
     found = python(f"""
 import signal
 from trainer.stopping import Stopping
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 with Stopping():
     signal.raise_signal(signal.{number})
     print("in good order")
