@@ -93,7 +93,8 @@ def test_every_api_is_logged_with_its_version_and_context(serve, tmp_path: Path,
     ]
     assert {row.context.user_ids for row in rows} == {("u1",)}
     assert all(row.seconds > 0 for row in rows)
-    assert (rows[0].request, rows[0].response) == (request.SerializeToString(), answer.SerializeToString())
+    assert predict_pb2.PredictRequest.FromString(rows[0].request) == request
+    assert predict_pb2.PredictResponse.FromString(rows[0].response) == answer
     for name, values in {"history": [["e"], ["a"]]}.items():
         assert rows[4].inputs[name].tolist() == values
     assert rows[4].outputs["items"].tolist() == [["d", "c", "b"], ["e", "d", "c"]]
