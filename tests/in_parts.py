@@ -17,6 +17,8 @@ TESTS = Path(__file__).parent
 AT_ONCE = 2
 FILES = 8
 """Of the files that train, in a part; the others are a part a folder."""
+SLOWEST = ("--durations", "10", "--durations-min", "15")
+"""What each part tells of its slowest tests."""
 
 
 def parts() -> list[list[str]]:
@@ -34,7 +36,7 @@ def run(part: list[str]) -> int:
     """One part; what it printed follows when it is done."""
     began = time.monotonic()
     with tempfile.TemporaryFile() as output:
-        command = [sys.executable, "-m", "pytest", *part]
+        command = [sys.executable, "-m", "pytest", *SLOWEST, *part]
         code = subprocess.run(command, cwd=TESTS.parent, stdout=output, stderr=subprocess.STDOUT).returncode
         output.seek(0)
         text = output.read().decode(errors="replace")

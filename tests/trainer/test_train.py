@@ -220,8 +220,9 @@ def test_a_diverged_loss_stops_with_the_setting_to_change(shop, tmp_path):
         train.run(shop / "examples", None, tmp_path / "ids", config)
 
 
-@pytest.mark.parametrize("loss", ["sampled_softmax", "in_batch", "bce"])
-@pytest.mark.parametrize("optimizer", ["lazy_adam", "rowwise_adagrad", "ftrl"])
+@pytest.mark.parametrize(
+    ("loss", "optimizer"), [("sampled_softmax", "lazy_adam"), ("in_batch", "rowwise_adagrad"), ("bce", "ftrl")]
+)
 def test_every_loss_falls(shop, tmp_path, loss, optimizer):
     config = TrainConfig(
         batch=16, epochs=4, model=MODEL, loss=LossConfig(kind=loss, negatives=8),
