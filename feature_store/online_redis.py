@@ -2,14 +2,16 @@
 
 A write asks for the stored times and then sets what is newer. To one server both are sent as packets made here: Redis's
 protocol is a few bytes around each value, and a client that packs and parses command by command takes longer than the
-server. To a cluster they go through the client's own pipeline, which knows where each key lies.
+server. A packet is made while the server works on the one before. To a cluster they go through the client's own
+pipeline, which knows where each key lies.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -75,12 +77,11 @@ class RedisOnlineStore(OnlineStore):
         fields, time_field = self._fields(view), f"_ts:{view.name}".encode()
         stored = self._send([(b"HGET", name, time_field) for name in names])
         cells = zip(names, times.tolist(), stored, *values, strict=True)
-        commands = []
-        for name, time, before, *row in cells:
-            if before is None or time >= _microseconds(before):
-                pairs = [part for pair in zip(fields, row, strict=True) for part in pair]
-                commands.append((b"HSET", name, *pairs, time_field, _timestamp(time)))
-        self._send(commands)
+        self._send(
+            (b"HSET", name, *itertools.chain.from_iterable(zip(fields, row, strict=True)), time_field, _timestamp(time))
+            for name, time, before, *row in cells
+            if before is None or time >= _microseconds(before)
+        )
 
     def _read(self, view: FeatureView, keys: list[bytes]) -> Iterator[tuple[Sequence[bytes | None], int | None]]:
         fields = [*self._fields(view), f"_ts:{view.name}".encode()]
@@ -90,7 +91,7 @@ class RedisOnlineStore(OnlineStore):
             for *row, time in pipe.execute():
                 yield row, None if time is None else _microseconds(time)
 
-    def _send(self, commands: Sequence[tuple[bytes, ...]]) -> list[Any]:
+    def _send(self, commands: Iterable[tuple[bytes, ...]]) -> list[Any]:
         """The answers to the commands, in their order."""
         if self._cluster:
             with self._client.pipeline() as pipe:
@@ -100,8 +101,11 @@ class RedisOnlineStore(OnlineStore):
         pool = self._client.connection_pool
         connection = pool.get_connection()
         try:
-            connection.send_packed_command(_packets(commands))
-            return [connection.read_response(disable_decoding=True) for _ in commands]
+            sent = 0
+            for packet, count in _packets(commands):
+                connection.send_packed_command([packet], check_health=not sent)
+                sent += count
+            return [connection.read_response(disable_decoding=True) for _ in range(sent)]
         except BaseException:
             connection.disconnect()  # answers that nobody read would be taken for the next command's
             raise
@@ -129,16 +133,15 @@ def _cluster(nodes: Sequence[tuple[str, str]], settings: dict[str, Any]) -> Any:
     return RedisCluster(startup_nodes=[ClusterNode(host, int(port or 6379)) for host, port in nodes], **settings)
 
 
-def _packets(commands: Sequence[tuple[bytes, ...]]) -> list[bytes]:
-    """Commands in Redis's protocol: an array of strings each, every one with its length before it."""
-    found = []
-    for first in range(0, len(commands), _PACKET):
+def _packets(commands: Iterable[tuple[bytes, ...]]) -> Iterator[tuple[bytes, int]]:
+    """Commands in Redis's protocol, an array of strings each, every one with its length before it; and their number."""
+    left = iter(commands)
+    while some := list(itertools.islice(left, _PACKET)):
         parts = []
-        for command in commands[first : first + _PACKET]:
+        for command in some:
             parts.append(b"*%d\r\n" % len(command))
             parts += [b"$%d\r\n%b\r\n" % (len(part), part) for part in command]
-        found.append(b"".join(parts))
-    return found
+        yield b"".join(parts), len(some)
 
 
 def _timestamp(microseconds: int) -> bytes:
