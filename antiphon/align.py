@@ -11,7 +11,7 @@ Round 0 embeds every session with the reasoner as it was published, and trains r
     embed       the sessions' vectors with the tuned reasoner
     rank        rankers trained anew on these: the next round's judges
 
-Rankers are another room's: `align.ranker` names a module with the functions of `Ranker`.
+Rankers are another room's: `align.ranker` names a module with the functions of `align_ranker.Ranker`.
 """
 
 from __future__ import annotations
@@ -19,40 +19,21 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from antiphon import records
+from antiphon.align_ranker import Ranker
 from antiphon.config import Config
 from antiphon.stage import Stage
 from antiphon.work import Work
 from feature_store import folders
 from feature_store.checks import require
+from llm_offline.alignment_config import TeacherConfig
 
-TUNING_FREE_TO_CHANGE = ("micro_tokens", "checkpoint_updates", "threads")
 FIRST, ROUND = ("embed", "rank"), ("candidates", "vectors", "reward", "best", "sft", "refine", "embed", "rank")
 """Steps of round 0 and of every further one."""
-
-
-class Ranker(Protocol):
-    """What the module that `align.ranker` names has to offer; its folders' manifests say what they are made of."""
-
-    def settings(self, config: Config) -> Any:
-        """What of the config its rankers depend on, as JSON can write it."""
-
-    def train(self, config: Config, queries: Path, out: Path) -> dict[str, Any]:
-        """Trains a ranker on all sessions of the training split, and for each fold k of ``align.folds`` one on those
-        whose `cross_fit.fold_of` is not k, into the folder ``out``.
-
-        ``queries`` has the sessions' query vectors. Returns a summary; ``metrics`` in it, name to number, are told.
-        """
-
-    def reward(
-        self, config: Config, candidates: Path, vectors: Path, rankers: Path, out: Path
-    ) -> dict[str, Any]:
-        """Writes `alignment_tables`' ``rewards`` of every candidate that has a vector: the session's own fold's ranker
-        with the candidate's vector in the query's place. The manifest has ``folds`` and ``ranker``, a version."""
 
 
 def stages(config: Config) -> list[Stage]:
@@ -93,8 +74,12 @@ def check(config: Config) -> None:
     except ModuleNotFoundError:
         there = False
     require(there, "align.ranker", "must be a module that can be imported", align.ranker)
-    for settings in align.teachers.values():
-        teacher(settings, align.reasoner)
+    for name, settings in align.teachers.items():
+        if settings.kind == "ranker":
+            asked = hasattr(ranker(config), "questions")
+            require(asked, "align.ranker", f"must be a module with questions, for the teacher {name!r}", align.ranker)
+        else:
+            teacher(settings, align.reasoner)
 
 
 def tell(config: Config) -> None:
@@ -163,9 +148,8 @@ def _settings(config: Config, step: str) -> Any:
     if step == "candidates":
         return [align.reasoner, {name: asdict(each) for name, each in align.teachers.items()}, align.limit]
     if step == "best":
-        return [align.strategy, align.margins, align.any_length, list(align.preferred)]
-    tune = {name: value for name, value in asdict(_tune(config, step)).items() if name not in TUNING_FREE_TO_CHANGE}
-    return [align.reasoner, tune, *([align.refine] if step == "refine" else [])]
+        return [align.strategy, align.margins, align.pairs, align.any_length, list(align.preferred)]
+    return [align.reasoner, _tune(config, step).kept(), *([align.refine] if step == "refine" else [])]
 
 
 def _tune(config: Config, step: str) -> Any:
@@ -223,11 +207,21 @@ def _candidates(number: int) -> Work:
         from llm_offline.alignment.teachers import teacher
 
         align, mine = config.align, adapter(config, number - 1)
-        teachers = {name: teacher(settings, align.reasoner, mine) for name, settings in align.teachers.items()}
+        teachers = {name: teacher(_asked(config, number, name), align.reasoner, mine) for name in align.teachers}
         out, sessions = folder(config, number) / "candidates", Path(align.sessions)
         return candidates.run(sessions, out, teachers, align.own, limit=align.limit)
 
     return do
+
+
+def _asked(config: Config, number: int, name: str) -> TeacherConfig:
+    """A teacher of a round; what the ranker before it would ask is written down first."""
+    settings = config.align.teachers[name]
+    if settings.kind != "ranker":
+        return settings
+    file = folder(config, number) / f"{name}.jsonl"
+    ranker(config).questions(config, folder(config, number - 1) / "rankers", file, settings.samples)
+    return replace(settings, kind="file", file=str(file))
 
 
 def _vectors(number: int) -> Work:
@@ -261,7 +255,7 @@ def _best(number: int) -> Work:
         looks = {"vectors": here / "vectors", "intents": here / "intents"} if _looks(config) else {}
         return best_of_n.run(
             Path(align.sessions), here / "candidates", here / "rewards", here / "best", align.strategy, align.preferred,
-            align.margins, align.any_length, **looks,
+            align.margins, align.any_length, most_pairs=align.pairs, **looks,
         )  # fmt: skip
 
     return do

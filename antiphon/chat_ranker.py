@@ -28,9 +28,11 @@ def settings(config: Config) -> Any:
     return [config.chat.candidates, config.chat.text_buckets, dataclasses.asdict(_ranker(config))]
 
 
-def train(config: Config, queries: Path, out: Path) -> dict[str, Any]:
+def train(config: Config, queries: Path, out: Path, whole: tuple[Path, Path] | None = None) -> dict[str, Any]:
     """Trains a ranker on all sessions to train on, and one without each fold, into ``out``; goes on where it stopped.
 
+    Args:
+        whole: requests and model of the ranker on all sessions where there is one; it is left where it lies.
     Returns:
         ``metrics`` of the test split, and what training came to.
     Raises:
@@ -44,14 +46,16 @@ def train(config: Config, queries: Path, out: Path) -> dict[str, Any]:
     out, ranker, folds = Path(out), _ranker(config), config.align.folds
     _begin(out, {"queries": folders.version(queries), "folds": folds, "settings": settings(config)})
     summaries = {}
-    for name, left_out in (("all", -1), *((f"fold-{fold}", fold) for fold in range(folds))):
+    every = () if whole else (("all", -1),)
+    for name, left_out in (*every, *((f"fold-{fold}", fold) for fold in range(folds))):
         here = out / name
         if not (here / "requests" / folders.MANIFEST).is_file():
             here.mkdir(parents=True, exist_ok=True)
             chatbot.write_requests(config, here / "requests", queries, folds if left_out >= 0 else 0, left_out)
         summaries[name] = train.run(here / "requests", None, here / "model", ranker)
-    data = Requests(out / "all" / "requests")
-    restored = request_saved.load(out / "all" / "model", data)
+    asked, model = whole or (out / "all" / "requests", out / "all" / "model")
+    data = Requests(asked)
+    restored = request_saved.load(model, data)
     found = request_metrics.metrics_of(RequestScores(InProcess(), data, restored.ranker).of("test"))
     metrics = {name: found[name] for name in TOLD}
     told = ("epochs", "best_epoch", "seconds")
@@ -89,6 +93,32 @@ def reward(config: Config, candidates: Path, vectors: Path, rankers: Path, out: 
     alignment_tables.write(out, "rewards", {"rewards": table}, described)
     return {"candidates": len(table), "sessions": len(table["session_id"].unique()),
             "ndcg": round(float(sum(table["ndcg"].to_pylist())) / max(len(table), 1), 4)}  # fmt: skip
+
+
+def questions(config: Config, rankers: Path, out: Path, count: int) -> None:
+    """Writes ``out``, JSON lines of ``session_id`` and ``query``: for each session to train on, questions that mean the
+    ``count`` intents which the ranker that was trained without its fold puts first, the first one first.
+
+    Raises:
+        DataError: a folder is not whole.
+    """
+    from feature_store import intents
+    from trainer import request_saved
+    from trainer.cluster.strategy import InProcess
+    from trainer.request_input import Requests
+    from trainer.request_scores import RequestScores
+
+    told = folders.read_manifest_of(KIND, Path(rankers), "the chatbot's rankers")
+    base, lines = intents.read(config.folder / "intents").to_pylist(), []  # in the order of the scores
+    for fold in range(told["folds"]):
+        here = Path(rankers) / f"fold-{fold}"
+        data = Requests(here / "requests")
+        ranker = request_saved.load(here / "model", data).ranker
+        scored = RequestScores(InProcess(), data, ranker).of("test")
+        for session, scores in zip(scored.request.tolist(), scored.logits, strict=True):
+            best = (-scores).argsort(kind="stable")[:count]
+            lines += [{"session_id": session, "query": intents.question(base[place], session)} for place in best]
+    records.write_text(out, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines))
 
 
 def _ranker(config: Config) -> RequestTrainConfig:

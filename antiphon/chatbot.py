@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from antiphon import conversion
+from antiphon import conversion, hits, work
 from antiphon.config import Config
 from antiphon.stage import Stage
 
@@ -33,8 +33,10 @@ def plan(config: Config) -> list[Stage]:
     return [
         *stages,
         Stage("evaluate", ("evaluate",), ("requests", *trained), config.judge, evaluated, evaluate),
+        Stage("hits", ("hits",), ("evaluate",), [config.hits, _transcripts(config)], ("evaluation/hits.json",),
+              hits.run),
         Stage("export", ("export",), done, config.export, ("export/chosen.json",), export),
-    ]
+    ]  # fmt: skip
 
 
 def ingest(config: Config) -> dict[str, Any]:
@@ -104,6 +106,10 @@ def export(config: Config) -> dict[str, Any]:
 
 def _intent_text(config: Config) -> Path:
     return config.folder / "knowledge" / "intent_text"
+
+
+def _transcripts(config: Config) -> list[Any]:
+    return work.file_identity(Path(config.hits.transcripts)) if config.hits.transcripts else []
 
 
 def _truth(config: Config) -> Path:

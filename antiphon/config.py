@@ -27,7 +27,7 @@ from feature_store.checks import require
 from feature_store.config import DataConfig, ExampleConfig, ExperimentConfig, FeatureConfig
 from feature_store.conversion_config import ConversionConfig
 from feature_store.market.config import MarketConfig
-from llm_offline.alignment_config import AlignConfig, ServiceConfig
+from llm_offline.alignment_config import AlignConfig, HitsConfig, ServiceConfig
 from llm_offline.config import EmbedConfig, LlmConfig, PromptConfig, SourceConfig
 from llm_offline.profile_config import GroupConfig, ProfileConfig
 from serving.config import IndexConfig, ServeConfig
@@ -74,6 +74,7 @@ class Config:
     llm: LlmConfig = field(default_factory=LlmConfig)
     align: AlignConfig = field(default_factory=AlignConfig)
     service: ServiceConfig = field(default_factory=ServiceConfig)
+    hits: HitsConfig = field(default_factory=HitsConfig)
     prompts: PromptConfig = field(default_factory=PromptConfig)
     sources: dict[str, SourceConfig] = field(default_factory=dict)
     profiles: ProfileConfig | None = None

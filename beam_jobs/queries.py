@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.ml.inference.base import ModelHandler
 
@@ -65,12 +66,15 @@ def of_sessions(
 ) -> dict[str, Any]:
     """Writes ``out/*.parquet``: session_id, content_hash, model_id, adapter_version, query, vector; sorted by session.
 
+    A session without a label has no row: no ranker is trained or measured on it.
+
     Args:
         sessions: a folder of `alignment_tables`' ``session_texts``. adapter: of the reasoner; None is without.
     Returns:
-        counts of sessions, of texts computed and reused, the vectors' width, the reasoner's id and adapter, seconds.
+        counts of rows, of those left out, of texts computed and reused, the vectors' width, the reasoner's id and
+        adapter, seconds.
     Raises:
-        DataError: sessions or adapter are not whole, or no session has a text.
+        DataError: sessions or adapter are not whole, or no session that has a label has a text.
         FileNotFoundError, ValueError: as `identity.model_id`.
     """
     alignment_tables.read_manifest(sessions, "session_texts")
@@ -103,10 +107,12 @@ def of_intents(
     return _run(Path(sessions) / "intents.parquet", ("intent_id",), "title", INTENTS, out, config, beam, adapter)
 
 
-def text_rows(piece: tuple[str, int], keys: tuple[str, ...], column: str) -> pa.Table:
-    """Keys and text of a row group's rows."""
+def text_rows(piece: tuple[str, int], keys: tuple[str, ...], column: str, labels: str = "") -> pa.Table:
+    """Keys and text of a row group's rows; with ``labels``, a column of lists, of those alone where it holds one."""
     path, number = piece
-    rows = pq.ParquetFile(path).read_row_group(number, columns=[*keys, column])
+    rows = pq.ParquetFile(path).read_row_group(number, columns=[*keys, column, *([labels] if labels else [])])
+    if labels:
+        rows = rows.filter(pc.greater(pc.fill_null(pc.list_value_length(rows[labels]), 0), 0))
     return rows.select([*keys, column]).rename_columns([*keys, "text"])
 
 
@@ -115,17 +121,18 @@ def _run(
     adapter: Path | None,
 ) -> dict[str, Any]:  # fmt: skip
     started, model, version = time.monotonic(), reasoner_id(config), version_of(adapter)
-    answers = ("query",) if kind == SESSIONS else ()
+    answers, labels = (("query",), "intents") if kind == SESSIONS else ((), "")
     job = TextJob(
         kind.replace("_", " "), kind, Path(out), model, keys, version, answers, batch_texts=_BATCH, bucket_characters=64
     )  # fmt: skip
     pieces = [(str(table), number) for number in range(pq.read_metadata(table).num_row_groups)]
     handler = Wondering(config, adapter, kind, job.name)
-    manifest = text_vectors.run(job, pieces, partial(text_rows, keys=keys, column=column), handler, {}, beam)
+    render = partial(text_rows, keys=keys, column=column, labels=labels)
+    manifest = text_vectors.run(job, pieces, render, handler, {}, beam)
     count = pq.read_metadata(table).num_rows
     return {
         "rows": manifest["rows"],
-        "without_text": count - manifest["rows"],
+        "left_out": count - manifest["rows"],
         "computed": manifest["computed"],
         "reused": manifest["texts"] - manifest["computed"],
         "width": manifest["width"],

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from feature_store import folders
 from feature_store.errors import DataError
-from feature_store.hashing import digest
+from feature_store.hashing import digest, uniform
+from feature_store.reasoner_prompt import LEAST_WORDS, MOST_WORDS
 from feature_store.row_checks import Checked, DeadLetter, RawBatch
 from feature_store.schema import Field
 from feature_store.table_folder import write_dead_letters
@@ -118,7 +119,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def text(row: Mapping[str, Any]) -> str:
     """An intent as what a language model or a sentence encoder reads: title, description and examples."""
     parts = [row["title"], row["description"], *row["examples"]]
-    return " ".join(part if part[-1] in ".?!" else f"{part}." for part in parts if part)
+    return " ".join(_sentence(part) for part in parts if part)
+
+
+def question(row: Mapping[str, Any], draw: str) -> str:
+    """An intent as a user might put it, in as many words as a query has where the base has enough of them: some of its
+    title and examples, which ``draw`` picks."""
+    parts = [row["title"], *row["examples"]]
+    said: list[str] = []
+    for part in sorted(parts, key=lambda part: uniform("question", f"{draw}/{part}")):
+        more = [*said, _sentence(part)]
+        if len(" ".join(more).split()) <= MOST_WORDS or not said:
+            said = more
+        if len(" ".join(said).split()) >= LEAST_WORDS:
+            break
+    return " ".join(said)
+
+
+def _sentence(part: str) -> str:
+    return part if part[-1] in ".?!" else f"{part}."
 
 
 def require_known(ids: Iterable[str], base: pa.Table, field: str, file: object = "") -> None:

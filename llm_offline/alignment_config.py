@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
 
 from feature_store.checks import above, at_least, one_of, require
 from llm_offline.config import AnswerEncoderConfig, EncoderConfig, GenerateConfig
 
 STRATEGIES = ("v1", "v2", "v3", "v4")
+TEACHERS = ("self", "model", "endpoint", "file", "ranker")
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,11 @@ class ReasonerConfig(EncoderConfig):
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """Who writes candidate queries. The reasoner itself is a teacher of kind ``self``."""
+    """Who writes candidate queries. The reasoner itself is a teacher of kind ``self``; ``ranker`` are the questions of
+    the base that mean the intents which the ranker puts first."""
 
     section: ClassVar[str] = "teacher"
-    kind: str = "self"  # self | model | endpoint | file
+    kind: str = "self"  # self | model | endpoint | file | ranker
     samples: int = 1  # candidates a session
     temperature: float = 0.0  # 0 takes the likeliest tokens, and then one sample is all there is
     generate: GenerateConfig = field(default_factory=GenerateConfig)  # model
@@ -58,13 +60,13 @@ class TeacherConfig:
     file: str = ""  # file: JSON lines with session_id and query
 
     def __post_init__(self) -> None:
-        one_of("kind", self.kind, ("self", "model", "endpoint", "file"))
+        one_of("kind", self.kind, TEACHERS)
         for name in ("samples", "parallel", "max_new_tokens"):
             at_least(name, getattr(self, name), 1)
         at_least("temperature", self.temperature, 0)
         at_least("retries", self.retries, 0)
         above("timeout_seconds", self.timeout_seconds, 0)
-        drawn = self.kind == "file" or self.temperature > 0 or self.samples == 1
+        drawn = self.kind in ("file", "ranker") or self.temperature > 0 or self.samples == 1
         require(drawn, "samples", "must be 1 at temperature 0", self.samples)
         if self.kind == "endpoint":
             ok = self.url.startswith(("http://", "https://"))
@@ -73,13 +75,17 @@ class TeacherConfig:
         require(self.kind != "file" or bool(self.file), "file", "must be given", self.file)
 
 
+def _teachers() -> dict[str, TeacherConfig]:
+    return {"ranker": TeacherConfig(kind="ranker", samples=3), "own": TeacherConfig()}
+
+
 @dataclass(frozen=True)
 class TuneConfig:
     """How the reasoner is tuned; the paper's figures (§5.1) where it gives any."""
 
     epochs: int = 10
     batch: int = 24  # samples an update: negatives of the contrastive loss are all of them
-    micro_tokens: int = 2048  # padded tokens that go through the model at once; no result depends on it
+    micro_tokens: int = 2048  # padded tokens that go through the model at once; no result depends on it if ``gather``
     learning_rate: float = 5e-5
     warmup: float = 0.03  # share of the updates
     weight_decay: float = 0.0
@@ -91,6 +97,7 @@ class TuneConfig:
     contrastive: float = 1.0  # λ_CL
     causal: float = 0.01  # λ_causal beside the contrastive loss
     temperature: float = 0.05  # τ
+    gather: bool = True  # negatives are those of the whole batch; else of the part that goes through the model at once
     beta: float = 0.1  # β of DPO
     checkpoint_updates: int = 20
     threads: int = 0  # of the processor; 0 takes torch's choice, which is all cores
@@ -106,6 +113,11 @@ class TuneConfig:
         require(0 <= self.warmup < 1, "warmup", "must be at least 0 and below 1", self.warmup)
         require(0 <= self.dropout < 1, "dropout", "must be at least 0 and below 1", self.dropout)
 
+    def kept(self) -> dict[str, Any]:
+        """What must be the same for a tuning to be gone on with."""
+        free = {"checkpoint_updates", "threads", *(["micro_tokens"] if self.gather else [])}
+        return {name: value for name, value in asdict(self).items() if name not in free}
+
 
 @dataclass(frozen=True)
 class AlignConfig:
@@ -117,20 +129,22 @@ class AlignConfig:
     rounds: int = 1
     folds: int = 5  # rankers that are cross-fitted, so that none rewards what it was trained on
     limit: int = 0  # sessions that candidates are written for, the first by id; 0 takes all that are to train on
-    strategy: str = "v1"  # v1 | v2 | v3 | v4; all but v1 need a teacher beside the reasoner itself
+    strategy: str = "v2"  # v1 | v2 | v3 | v4; all but v1 need a teacher beside the reasoner itself
     refine: str = "cl"  # cl | dpo
     margins: bool = True  # of candidates with one NDCG, the larger margin makes a pair for dpo too
+    pairs: int = 0  # of a chosen query with the worst ones, at most, for dpo; 0 is all
     any_length: bool = False  # learn also from queries that are not of 10 to 20 words
     priority: tuple[str, ...] = ()  # teachers, the preferred first; () is the order of teachers, the reasoner last
     reasoner: ReasonerConfig = field(default_factory=ReasonerConfig)
-    teachers: dict[str, TeacherConfig] = field(default_factory=lambda: {"own": TeacherConfig()})
+    teachers: dict[str, TeacherConfig] = field(default_factory=_teachers)
     sft: TuneConfig = field(default_factory=TuneConfig)
     refinement: TuneConfig = field(default_factory=TuneConfig)
 
     def __post_init__(self) -> None:
         at_least("rounds", self.rounds, 1)
         at_least("folds", self.folds, 2)
-        at_least("limit", self.limit, 0)
+        for name in ("limit", "pairs"):
+            at_least(name, getattr(self, name), 0)
         one_of("strategy", self.strategy, STRATEGIES)
         one_of("refine", self.refine, ("cl", "dpo"))
         require(bool(self.teachers), "teachers", "must name at least one", self.teachers)
@@ -158,6 +172,25 @@ class AlignConfig:
         """Every teacher, the preferred first."""
         others = tuple(name for name in self.teachers if name not in self.own)
         return self.priority or (*others, *self.own)
+
+
+@dataclass(frozen=True)
+class HitsConfig:
+    """The intent hit rate (§5.1), and who tells what was truly wanted."""
+
+    section: ClassVar[str] = "hits"
+    by: str = "truth"  # truth, what labels the test split | model, which reads what was said
+    first: int = 3  # intents that a user is shown
+    transcripts: str = ""  # model: Parquet with session_id and transcript
+    most: int = 2  # model: intents of a session, at most
+    model: TeacherConfig = field(default_factory=lambda: TeacherConfig(kind="model"))  # of kind model or endpoint
+
+    def __post_init__(self) -> None:
+        one_of("by", self.by, ("truth", "model"))
+        for name in ("first", "most"):
+            at_least(name, getattr(self, name), 1)
+        one_of("model.kind", self.model.kind, ("model", "endpoint"))
+        require(self.by == "truth" or bool(self.transcripts), "transcripts", "must be given", self.transcripts)
 
 
 @dataclass(frozen=True)

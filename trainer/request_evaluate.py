@@ -28,10 +28,18 @@ SCORES = "scores.npz"
 
 
 def run(
-    folder: Path, model: Path, out: Path, evaluate: RequestEvaluateConfig, runtime: Runtime = IN_PROCESS
+    folder: Path,
+    model: Path,
+    out: Path,
+    evaluate: RequestEvaluateConfig,
+    runtime: Runtime = IN_PROCESS,
+    trained_on: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluates the best checkpoint of ``model`` on the test split of the requests in ``folder``, into ``out``
     (``evaluation/<variant>``).
+
+    ``trained_on`` are the requests that the model was trained on where ``folder`` holds others of the same sessions,
+    such as those with another reasoner's queries: vocabularies and statistics are theirs.
 
     Writes ``metrics.json`` ({"valid": metrics, "test": {segment: {metric: {"mean", "low", "high"}, …}}}) and
     ``scores.npz`` (what ``Scored`` holds of the test, with ``scale`` and ``shift`` of the calibration). The segments
@@ -41,7 +49,7 @@ def run(
       What ``metrics.json`` holds.
     """
     data = Requests(folder)
-    restored = request_saved.load(model, data, runtime.ps_devices)
+    restored = request_saved.load(model, Requests(trained_on) if trained_on else data, runtime.ps_devices)
     scores = RequestScores(runtime, data, restored.ranker, evaluate.batch)
     valid, test = scores.of("valid"), scores.of("test")
     calibration = fit(valid.logits[valid.present], valid.labels[valid.present])

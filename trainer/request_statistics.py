@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +56,22 @@ def measures(scored: Scored, calibration: Calibration) -> Measures:
             shares[name] = np.stack([np.bincount(of_user, values, count), np.bincount(of_user, minlength=count)])
     ratios = {name: _ratio(part) for name, part in shares.items()}
     return Measures(names, {"auc": _auc(of, logits, labels), **ratios}, shares)
+
+
+def mean_of(several: Sequence[Measures]) -> Measures:
+    """Several models of one kind as one: each user's share of each metric is the mean of theirs. AUC, which no user has
+    a share of, is left out.
+
+    Raises:
+      ValueError: they are not of the same users and requests.
+    """
+    first, shares = several[0], {}
+    for name in first.shares:
+        parts = [each.shares.get(name) for each in several]
+        if any(part is None or not np.array_equal(part[1], parts[0][1]) for part in parts):
+            raise ValueError(f"a mean needs the same requests of the same users: {name} has other weights")
+        shares[name] = np.mean(parts, axis=0)
+    return Measures(first.users, {name: _ratio(part) for name, part in shares.items()}, shares)
 
 
 def intervals(found: Measures, resamples: int, seed: int = 0) -> dict[str, Interval]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,15 @@ from trainer.request_scores import Scored
 _ROWS = 256  # sessions scored at once
 
 
-def rewards(folder: Path, model: Path, vectors: Path) -> pa.Table:
+def rewards(
+    folder: Path, model: Path, vectors: Path, labels: Mapping[str, Collection[str]] | None = None
+) -> pa.Table:
     """Judges the candidate queries of the requests in the test split.
 
     Args:
       folder: of requests, such as those of the fold that the ranker was not trained on. model: ``models/<variant>``.
       vectors: a folder of the candidates' vectors (``session_id``, ``candidate``, ``vector``).
+      labels: of each session the intents to judge by, where they are not to be the requests' own.
 
     Returns:
       ``session_id``, ``candidate``, ``ndcg`` over the whole list, and ``margin``: the best labelled intent's score less
@@ -59,7 +63,11 @@ def rewards(folder: Path, model: Path, vectors: Path) -> pa.Table:
             some = tf.nest.map_structure(lambda part, at=rows: tf.gather(part, at), data.parse(records))
             some = some._replace(features={**some.features, query: tf.constant(found[places], tf.float32)})
             logits = ranker.answer(some).logits.numpy()
-            ndcg, margin = judged(logits, some.labels.numpy(), some.present.numpy())
+            given = some.labels.numpy()
+            if labels is not None:
+                told = [labels[sessions[row]] for row in rows]
+                given = _labels(told, data.items.ids, some.candidates.numpy())
+            ndcg, margin = judged(logits, given, some.present.numpy())
             columns["session_id"] += [sessions[row] for row in rows]
             columns["candidate"] += [keys[place][1] for place in places]
             columns["ndcg"] += ndcg.tolist()
@@ -77,6 +85,12 @@ def judged(logits: np.ndarray, labels: np.ndarray, present: np.ndarray) -> tuple
     best = np.where(present & (labels > 0), logits, -np.inf).max(1)
     other = np.where(present & (labels <= 0), logits, -np.inf).max(1)
     return ndcg, np.where(np.isfinite(other), best - np.where(np.isfinite(other), other, 0), 0.0)
+
+
+def _labels(told: Sequence[Collection[str]], items: Sequence[str], candidates: np.ndarray) -> np.ndarray:
+    """1 (n, C) where a candidate is among those ``told`` of its row, 0 elsewhere."""
+    wanted = [[place for place, item in enumerate(items) if item in row] for row in told]
+    return np.stack([np.isin(row, of) for row, of in zip(candidates, wanted, strict=True)]).astype(np.float32)
 
 
 def _ids(records: tf.Tensor) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -15,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from antiphon import records
 from antiphon.config import Config
 from beam_jobs import groups as group_job
 from beam_jobs import ingest, priors, profiles
 from benchmarks.reproduce._choir_rows import ORACLE, OWN, SIMULATED, Row, config
+from benchmarks.reproduce._once import made_with, once, read
 from feature_store import conversions, folders, requests
 from feature_store.market.simulate import simulate
 from trainer import request_evaluate, request_saved, train
@@ -37,15 +35,15 @@ def do(row: Row, runs: Path, configure: Configure = config) -> dict[str, Any]:
     out = folder / "evaluation" / row.name
     start = time.monotonic()
     if row.model == ORACLE:
-        made_of = [_read(_beside(folder / "requests"))["settings"], asdict(settings.judge)]
-        _once(out, made_of, lambda: _oracle(folder, Path(settings.data.path), out, settings))
+        made_of = [made_with(folder / "requests")["settings"], asdict(settings.judge)]
+        once(out, made_of, lambda: _oracle(folder, Path(settings.data.path), out, settings))
     else:
         model, asked, ranker = folder / "models" / row.name, folder / "requests", settings.ranker
-        made_of = [_read(_beside(asked))["settings"], asdict(ranker)]
-        _once(model, made_of, lambda: train.run(asked, None, model, ranker), resumes=True)
+        made_of = [made_with(asked)["settings"], asdict(ranker)]
+        once(model, made_of, lambda: train.run(asked, None, model, ranker), resumes=True)
         made_of = [*made_of, asdict(settings.judge)]
-        _once(out, made_of, lambda: request_evaluate.run(asked, model, out, settings.judge))
-    found = _read(out / "metrics.json")
+        once(out, made_of, lambda: request_evaluate.run(asked, model, out, settings.judge))
+    found = read(out / "metrics.json")
     return {"test": found["test"], "seconds": round(time.monotonic() - start, 1), "requests": _told(folder)}
 
 
@@ -62,60 +60,35 @@ def world(row: Row, runs: Path, configure: Configure = config) -> Path:
     shared = _folder(replace(row, groups=OWN), runs)
     if row.data in SIMULATED:
         log = Path(settings.data.path)
-        _once(log, asdict(settings.market), lambda: simulate(settings.market, log))
+        once(log, asdict(settings.market), lambda: simulate(settings.market, log))
     tables, told = shared / "tables", shared / "profiles"
-    _once(tables, asdict(settings.data), lambda: ingest.run(settings.data, tables, settings.beam))
+    once(tables, asdict(settings.data), lambda: ingest.run(settings.data, tables, settings.beam))
     made_of = [asdict(settings.data), asdict(settings.profiles)]
-    _once(told, made_of, lambda: profiles.run(tables, told, settings.profiles, settings.beam))
+    once(told, made_of, lambda: profiles.run(tables, told, settings.profiles, settings.beam))
     if row.groups == "ids":
         told = folder / "profiles"
         do(replace(row, model="base", groups=OWN), runs, configure)
-        _once(told, made_of, lambda: _of_ids(replace(row, model="base", groups=OWN), runs, told))
+        once(told, made_of, lambda: _of_ids(replace(row, model="base", groups=OWN), runs, told))
     grouped, known = folder / "groups", folder / "priors"
     made_of = [*made_of, row.groups, asdict(settings.groups)]
-    _once(grouped, made_of, lambda: group_job.run(told, grouped, settings.groups, settings.beam))
+    once(grouped, made_of, lambda: group_job.run(told, grouped, settings.groups, settings.beam))
     made_of = [*made_of, asdict(settings.priors)]
     online = settings.features.online
-    _once(known, made_of, lambda: priors.run(tables, grouped, known, settings.priors, online, settings.beam))
+    once(known, made_of, lambda: priors.run(tables, grouped, known, settings.priors, online, settings.beam))
     asked = folder / "requests"
     made_of = [*made_of, asdict(settings.conversion)]
-    _once(asked, made_of, lambda: conversions.write(tables, grouped, known, asked, settings.conversion))
+    once(asked, made_of, lambda: conversions.write(tables, grouped, known, asked, settings.conversion))
     return folder
 
 
 def consistency(row: Row, runs: Path) -> dict[str, Any]:
     """How alike the users of a group are, as the priors tell it."""
-    told = _read(_folder(row, runs) / "priors" / folders.MANIFEST)
+    told = read(_folder(row, runs) / "priors" / folders.MANIFEST)
     return {name: told.get(name) for name in ("attribute_consistency", "category_consistency")}
 
 
 def _folder(row: Row, runs: Path) -> Path:
     return runs / (f"{row.data}_{row.seed}" if row.groups == OWN else f"{row.data}_{row.seed}_{row.groups}")
-
-
-def _once(out: Path, settings: Any, work: Callable[[], Any], resumes: bool = False) -> None:
-    """Does `work`, which makes `out`, unless it was done with the same settings; with others `out` is removed first,
-    and also what was not ended where it cannot be resumed."""
-    file, now = _beside(out), records.fingerprint(settings)
-    before = _read(file) if file.exists() else {}
-    same = before.get("settings") == now
-    if same and before["done"] and out.exists():
-        return
-    if not (resumes and same):
-        shutil.rmtree(out, ignore_errors=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    records.write_text(file, records.to_json({"settings": now, "done": False}))
-    work()
-    records.write_text(file, records.to_json({"settings": now, "done": True}))
-
-
-def _beside(out: Path) -> Path:
-    """The file that says what a folder was made with."""
-    return out.with_name(f".{out.name}.made_with.json")
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _oracle(folder: Path, log: Path, out: Path, settings: Config) -> None:

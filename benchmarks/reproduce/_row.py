@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from antiphon.stages import Stage, holds, plan
 from antiphon.stages import do as do_here
 from benchmarks import _machine
 from benchmarks.reproduce import _settings
+from benchmarks.reproduce._once import processor_seconds
 from benchmarks.reproduce._results import Paired, Result
 from benchmarks.reproduce._rows import METRICS, Row
 from benchmarks.reproduce._sides import Sides
@@ -134,22 +134,16 @@ def make_room(row: Row, config: Config, again: bool) -> None:
 @contextmanager
 def measured(row: Row, config: Config) -> Iterator[None]:
     """Adds what the block takes to the row's cost, however it ends."""
-    wall, processor = time.monotonic(), _processor_seconds()
+    wall, processor = time.monotonic(), processor_seconds()
     try:
         yield
     finally:
         work = Work.read(config, row)
         cost = {
             "wall_seconds": work.wall_seconds + time.monotonic() - wall,
-            "processor_seconds": work.processor_seconds + _processor_seconds() - processor,
+            "processor_seconds": work.processor_seconds + processor_seconds() - processor,
         }
         Work(work.settings, work.examples, **cost).write(config, row)
-
-
-def _processor_seconds() -> float:
-    """Of this process and of those that it has started and that have ended."""
-    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
 def _result(row: Row, config: Config, told: Mapping[str, Any]) -> Result:

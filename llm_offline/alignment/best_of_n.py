@@ -83,6 +83,11 @@ def pairs(chosen: Candidate, candidates: Iterable[Candidate], margins: bool) -> 
     return found
 
 
+def _worst(told: list[tuple[Candidate, str]], most: int) -> list[tuple[Candidate, str]]:
+    """Those pairs whose rejected one is worth least, ``most`` of them; 0 is all, as they are."""
+    return sorted(told, key=lambda pair: (pair[0].ndcg, pair[0].margin))[:most] if most else told
+
+
 def edit_distance(one: str, other: str) -> int:
     """Levenshtein's, over words without case."""
     rows, columns = one.lower().split(), other.lower().split()
@@ -98,6 +103,7 @@ def edit_distance(one: str, other: str) -> int:
 def run(
     sessions: Path, candidates: Path, rewards: Path, out: Path, strategy: str, priority: Sequence[str],
     margins: bool = True, any_length: bool = False, vectors: Path | None = None, intents: Path | None = None,
+    most_pairs: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
     """Writes ``out`` (`alignment_tables`' ``best_of_n``): samples to learn from, and pairs for DPO.
 
@@ -106,6 +112,7 @@ def run(
         priority: every teacher's name, the preferred first.
         any_length: also queries that are shorter or longer than asked for.
         vectors, intents: with v3 and v4, folders of the candidates' and the intents' vectors.
+        most_pairs: of a chosen query, those with the worst; 0 is all.
     Returns:
         sessions, samples, pairs; why sessions gave none; of how many the best NDCG is tied, and the margin too.
     Raises:
@@ -135,7 +142,7 @@ def run(
             samples.append({"session_id": session, "candidate": one.candidate, "query": one.query,
                             "intents": known[session]["intents"]})  # fmt: skip
             compared += [{"session_id": session, "chosen": one.candidate, "rejected": other.candidate, "by": by}
-                         for other, by in pairs(one, found, margins)]  # fmt: skip
+                         for other, by in _worst(pairs(one, found, margins), most_pairs)]  # fmt: skip
     schemas = alignment_tables.TABLES["best_of_n"]
     tables = {"samples": pa.Table.from_pylist(samples, schemas["samples"]),
               "pairs": pa.Table.from_pylist(compared, schemas["pairs"])}  # fmt: skip

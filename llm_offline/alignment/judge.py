@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
+
+from tqdm import tqdm
 
 from llm_offline.chat import Prompt
 
 SYSTEM = "You read a help desk's dialogues and tell what the customer wanted. You answer with JSON alone."
+
+
+_BATCH = 64
+"""Sessions that a judge is asked about at once: a run that is stopped loses one batch."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,40 @@ class ByModel:
             return None
         known = [intent for intent in named if isinstance(intent, str) and intent in self._titles]
         return frozenset(known[: self._most]) or None
+
+
+class Remembered:
+    """A judge's answers, kept in ``file`` batch by batch: what it was asked once it is not asked again."""
+
+    def __init__(self, judge: Judge, file: Path, source: str) -> None:
+        """``source`` is all that an answer depends on but the session and its transcript."""
+        self._judge, self._file, self._source = judge, file, source
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        whole = [json.loads(line) for line in lines if line.endswith("}")]  # the last may have been cut short
+        self._known = {row["asked"]: row["intents"] for row in whole}
+
+    def true_intents(self, cases: Sequence[Case]) -> list[frozenset[str] | None]:
+        """See `Judge`; errors are those of the judge that answers."""
+        keys = [self._key(case) for case in cases]
+        asked = [n for n, key in enumerate(keys) if key not in self._known]
+        with tqdm(total=len(asked), desc="judge", unit="session", disable=not asked) as bar:
+            for start in range(0, len(asked), _BATCH):
+                batch = asked[start : start + _BATCH]
+                answers = self._judge.true_intents([cases[n] for n in batch])
+                self._keep({keys[n]: answer for n, answer in zip(batch, answers, strict=True)})
+                bar.update(len(batch))
+        return [None if (found := self._known[key]) is None else frozenset(found) for key in keys]
+
+    def _key(self, case: Case) -> str:
+        told = "\0".join((self._source, case.session_id, case.transcript))
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    def _keep(self, answers: Mapping[str, frozenset[str] | None]) -> None:
+        rows = {key: None if found is None else sorted(found) for key, found in answers.items()}
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a", encoding="utf-8") as file:
+            file.writelines(f"\n{json.dumps({'asked': key, 'intents': found})}" for key, found in rows.items())
+        self._known.update(rows)
 
 
 def hit_rate(cases: Sequence[Case], judge: Judge, k: int = 3) -> dict[str, float]:

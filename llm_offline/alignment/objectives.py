@@ -81,7 +81,10 @@ class Contrastive:
         for part in _parts(self._texts, items, config.micro_tokens):
             read = policy.read([self._texts[n] for n in items[part]], seed)
             own = torch.from_numpy(part).to(policy.device)
-            near = cosines(read.states, targets.to(read.states), own, hidden[own])  # (b, N)
+            others = hidden[own]
+            if not config.gather:
+                others = others | ~torch.isin(torch.arange(len(items), device=own.device), own)
+            near = cosines(read.states, targets.to(read.states), own, others)  # (b, N)
             contrastive = info_nce(near, own, config.temperature).sum() / len(items)
             causal = -read.log_probs.sum() / tokens
             loss = config.contrastive * contrastive + config.causal * causal

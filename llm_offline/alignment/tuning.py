@@ -23,8 +23,6 @@ from llm_offline.alignment.policy import Policy
 from llm_offline.alignment_config import ReasonerConfig, TuneConfig
 
 _STATE = "state.pt"
-_FREE_TO_CHANGE = ("micro_tokens", "checkpoint_updates", "threads")
-"""Settings that may be others when a tuning is gone on with."""
 
 
 def run(
@@ -53,8 +51,7 @@ def run(
     parent = adapter.version_of(start)
     if start is not None:
         policy.put(adapter.weights_of(start))
-    kept = {key: value for key, value in asdict(config).items() if key not in _FREE_TO_CHANGE}
-    identity = _hash([name, policy.model_id, parent, kept, dict(made_of)])
+    identity = _hash([name, policy.model_id, parent, config.kept(), dict(made_of)])
     unfinished = out.with_name(f".{out.name}.unfinished")
     _make_room(unfinished, identity)
     objective = prepare(policy, unfinished)

@@ -12,6 +12,7 @@ from antiphon import align, records, stages
 from antiphon.config import load
 from feature_store import alignment_tables, folders
 from llm_offline import adapter
+from llm_offline.alignment_config import AlignConfig
 
 STEPS = ["0-embed", "0-rank", *(f"1-{step}" for step in align.ROUND)]
 
@@ -28,6 +29,7 @@ def config_file(tmp_path_factory, chat_llm, chat_sessions):
         "name": "chat",
         "align": {
             "sessions": str(chat_sessions), "ranker": "linear_ranker", "folds": 2, "any_length": True,
+            "strategy": "v1",
             "reasoner": {"model": str(chat_llm), "max_tokens": 1024, "max_new_tokens": 4},
             "teachers": {"own": {"temperature": 1.0}, "big": {"kind": "file", "file": str(folder / "big.jsonl")}},
             "sft": tune, "refinement": tune,
@@ -101,6 +103,24 @@ def test_further_rounds_build_on_the_ones_before(configured):
     assert names[: len(STEPS)] == STEPS and names[len(STEPS) :] == [f"2-{step}" for step in align.ROUND]
     assert align.stages(config)[len(STEPS)].needs == ("align-1-rank",)
     assert align.adapter(config, 1) == config.folder / "align" / "1" / "refine" and align.adapter(config, 0) is None
+
+
+def test_the_ranker_itself_is_a_teacher(configured):
+    config = configured("align.teachers.big={kind: ranker, samples: 2}", "align.strategy=v2")
+    align.check(config)
+    run(config, ["0-embed", "0-rank", "1-candidates"])
+    rows = alignment_tables.read(config.folder / "align" / "1" / "candidates", "candidates", "candidates").to_pylist()
+    mine = [row for row in rows if row["teacher"] == "big"]
+    assert [row["candidate"] for row in mine] == ["big/0", "big/1"] * 10
+    assert {row["query"][:3] for row in mine} == {"0: ", "1: "} and not any(row["own"] for row in mine)
+    other = configured("align.teachers.big={kind: ranker}", "align.ranker=json")
+    with pytest.raises(ValueError, match="must be a module with questions, for the teacher 'big', received 'json'"):
+        align.check(other)
+
+
+def test_by_default_the_reasoner_learns_from_others_alone():
+    assert AlignConfig().strategy == "v2"
+    assert {each.kind for each in AlignConfig().teachers.values()} == {"self", "ranker"}
 
 
 @pytest.mark.parametrize(

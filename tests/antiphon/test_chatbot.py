@@ -5,7 +5,7 @@ from antiphon.config import load
 def test_a_run_of_the_chatbot_goes_from_its_log_to_a_version():
     config = load("configs/chatbot_tiny.yaml")
     assert [each.name for each in stages.plan(config)] == [
-        "ingest", "embed", "queries", "requests", "train-two_towers", "train-qe_rec", "evaluate", "export"
+        "ingest", "embed", "queries", "requests", "train-two_towers", "train-qe_rec", "evaluate", "hits", "export",
     ]  # fmt: skip
     done = []
     for each in stages.plan(config):

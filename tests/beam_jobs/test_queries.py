@@ -90,7 +90,7 @@ def test_every_candidate_gets_the_vector_of_its_query(chat_sessions, config, tmp
     folder = tmp_path / "candidates"
     alignment_tables.write(folder, "candidates", {"candidates": pa.Table.from_pylist(rows)}, {})
     summary = queries.of_candidates(folder, tmp_path / "vectors", config, BeamConfig())
-    assert (summary["rows"], summary["without_text"]) == (2, 1)
+    assert (summary["rows"], summary["left_out"]) == (2, 1)
     found = {(row["session_id"], row["candidate"]): row["vector"] for row in rows_of(tmp_path / "vectors")}
     expected = Reasoner(config).of_queries(["where is it", "my money"])
     np.testing.assert_allclose([found["s00", "a/0"], found["s01", "a/0"]], expected, atol=1e-4)
@@ -106,3 +106,10 @@ def test_every_intent_gets_the_vector_of_its_title(chat_sessions, config, tmp_pa
     found = {row["intent_id"]: row["vector"] for row in rows_of(tmp_path / "intents")}
     [expected] = Reasoner(config).of_queries(["Where is my parcel?"])
     np.testing.assert_allclose(found["late"], expected, atol=1e-4)
+
+
+def test_a_session_without_a_label_has_no_vector(tmp_path):
+    told = pa.table({"session_id": ["a", "b", "c"], "text": ["x", "y", "z"], "intents": [["late"], [], None]})
+    pq.write_table(told, tmp_path / "sessions.parquet")
+    rows = queries.text_rows((str(tmp_path / "sessions.parquet"), 0), ("session_id",), "text", "intents")
+    assert rows.to_pylist() == [{"session_id": "a", "text": "x"}]

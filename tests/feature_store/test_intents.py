@@ -58,3 +58,11 @@ def test_an_id_that_is_no_intent_is_named():
     intents.require_known(["pay"], rows, "shown")
     with pytest.raises(DataError, match="field 'shown': must be an intent of the base .got 'fly'"):
         intents.require_known(["pay", "fly"], rows, "shown")
+
+
+def test_a_question_has_the_words_that_are_asked_for_and_depends_on_its_draw():
+    row = {"title": "Cancel my order", "examples": ["I want to cancel what I just bought", "Please stop my order"]}
+    said = {intents.question(row, str(draw)) for draw in range(20)}
+    assert len(said) > 2 and all(10 <= len(one.split()) <= 20 for one in said)
+    assert intents.question(row, "1") == intents.question(row, "1")
+    assert intents.question({"title": "Refunds", "examples": []}, "1") == "Refunds."

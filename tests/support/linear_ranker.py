@@ -1,10 +1,11 @@
 """A small ranker for tests of the alignment: ridge regression from a session's query vector to its intents.
 
-It keeps the contract of `antiphon.align.Ranker`.
+It keeps the contract of `antiphon.align_ranker.Ranker`.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,11 @@ def _vectors(folder: Path, keys: list[str]) -> dict[tuple[str, ...], np.ndarray]
     table = pq.read_table(files, columns=[*keys, "vector"])
     return dict(zip(zip(*(table[k].to_pylist() for k in keys), strict=True), np.stack(table["vector"].to_pylist()),
                     strict=True))  # fmt: skip
+
+
+def questions(config: Any, rankers: Path, out: Path, count: int) -> None:
+    rows = alignment_tables.read(Path(config.align.sessions), "session_texts", "sessions").to_pylist()
+    said = [{"session_id": row["session_id"], "query": f"{n}: {row['intents'][0]}"}
+            for row in rows for n in range(count)]  # fmt: skip
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("\n".join(map(json.dumps, said)))

@@ -57,6 +57,21 @@ def test_paired_differences_are_found_and_noise_is_not():
         request_statistics.paired(sides[0], request_statistics.measures(two.where(user > 5), Calibration()), 10)
 
 
+def test_several_models_of_one_kind_are_one_whose_users_have_their_mean():
+    user, labels = [0, 0, 1, 1, 1], np.array([1, 0, 1, 0, 0])
+    each = [scored(user, z, labels) for z in ([1, 0, 1, 2, 0], [0, 1, 2, 1, 0])]
+    sides = [request_statistics.measures(one, Calibration()) for one in each]
+    mean = request_statistics.mean_of(sides)
+    # User 0: AUC 1 and 0. User 1: 0.5 and 1. Weights 2 and 3.
+    assert mean.values()["gauc"] == pytest.approx((2 * 0.5 + 3 * 0.75) / 5)
+    assert mean.values()["gauc_users"] == pytest.approx(0.625) and "auc" not in mean.of
+    tested = request_statistics.paired(mean, sides[1], 50)["gauc"]
+    assert tested.difference == pytest.approx(sides[1].values()["gauc"] - mean.values()["gauc"])
+    with pytest.raises(ValueError, match="other weights"):
+        other = scored([0, 0, 1, 1, 1], [1, 0, 1, 2, 0], np.array([1, 0, 1, 1, 0]))
+        request_statistics.mean_of([sides[0], request_statistics.measures(other, Calibration())])
+
+
 def test_where_nothing_can_be_told_nothing_is_significant():
     alone = scored([1, 1, 2], [0.1, 0.2, 0.3], [0, 0, 0])
     found = request_statistics.paired(*(request_statistics.measures(alone, Calibration()) for _ in range(2)), 50)

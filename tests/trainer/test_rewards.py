@@ -59,3 +59,17 @@ def test_a_query_that_points_to_what_was_clicked_is_worth_more(chat_model, tmp_p
     margins = {name: np.mean([row["margin"] for row in found.to_pylist() if row["candidate"] == name])
                for name in ("for", "against")}  # fmt: skip
     assert margins["for"] > margins["against"] + 0.2
+
+
+def test_other_labels_judge_in_the_place_of_the_requests_own(chat_model, tmp_path):
+    requests, model = chat_model
+    rows = [row for row in chat_requests.rows(60, 2).to_pylist() if row["query"]]
+    given = candidates(tmp_path / "v", [(row["request_id"], "own", row["query"]) for row in rows])
+    items = Requests(requests).items.ids
+    first = {row["session_id"]: row for row in rewards(requests, model, given, {r["request_id"]: items for r in rows})
+             .to_pylist()}  # fmt: skip
+    assert {row["ndcg"] for row in first.values()} == {1.0} and {row["margin"] for row in first.values()} == {0.0}
+    one = {row["request_id"]: [items[0]] for row in rows}
+    other = {row["request_id"]: [items[1]] for row in rows}
+    found = [rewards(requests, model, given, labels).to_pylist() for labels in (one, other)]
+    assert [row["ndcg"] for row in found[0]] != [row["ndcg"] for row in found[1]]

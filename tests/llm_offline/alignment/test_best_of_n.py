@@ -140,6 +140,12 @@ def test_a_folder_of_samples_and_pairs(folder):
     assert (manifest["strategy"], manifest["ranker"], manifest["folds"]) == ("v1", "r1", 2)
 
 
+def test_of_many_pairs_those_with_the_worst_are_kept(folder):
+    assert run(*folder(), "v1", PRIORITY, most_pairs=1)["pairs"] == 2
+    told = alignment_tables.read(folder()[-1], "best_of_n", "pairs").to_pylist()
+    assert [row["rejected"] for row in told] == ["big/0", "big/0"]
+
+
 def test_queries_of_any_length_where_that_is_asked_for(folder):
     assert run(*folder(), "v2", PRIORITY, any_length=True)["samples"] == 2  # s02 is won by the reasoner's own
     assert run(*folder(), "v1", PRIORITY, any_length=True)["samples"] == 3

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from llm_offline.alignment.judge import ByModel, ByTruth, Case, hit_rate
+from llm_offline.alignment.judge import ByModel, ByTruth, Case, Remembered, hit_rate
 
 CASES = [
     Case("a", ("late", "refund", "pay", "return"), "where is it", frozenset({"pay"})),
@@ -44,3 +44,14 @@ UNCLEAR = ["", "{", '{"intents": "late"}', '{"other": []}', '{"intents": []}', '
 @pytest.mark.parametrize("answer", UNCLEAR)
 def test_what_names_no_intent_cannot_be_told(answer):
     assert ByModel(Says(answer), {"late": "x"}).true_intents(CASES[:1]) == [None]
+
+
+def test_what_a_judge_was_asked_once_it_is_not_asked_again(tmp_path, monkeypatch):
+    titles, file = {"pay": "Why was I declined?"}, tmp_path / "judged.jsonl"
+    model = Says('{"intents": ["pay"]}', "I can't")
+    assert Remembered(ByModel(model, titles), file, "a").true_intents(CASES[:2]) == [{"pay"}, None]
+    file.write_text(file.read_text() + '\n{"asked": "cut sh')  # a run that was killed
+    again = Says('{"intents": ["pay"]}')
+    assert Remembered(ByModel(again, titles), file, "a").true_intents(CASES[:2]) == [{"pay"}, None]
+    assert not again.prompts
+    assert Remembered(ByModel(again, titles), file, "b").true_intents(CASES[:1]) == [{"pay"}] and again.prompts

@@ -68,6 +68,15 @@ def test_the_contrastive_loss_has_the_whole_batch_as_negatives_but_those_of_its_
     assert told["nearest"] == pytest.approx((near.argmax(1) == torch.arange(5)).double().mean().item())
 
 
+def test_without_gathering_the_negatives_are_those_of_a_part(policy, texts):
+    made, alone = policy(), tune(1, causal=0.0, gather=False)
+    told = Contrastive(texts, targets(), alone).backward(made, ITEMS, None)
+    assert told["contrastive"] == pytest.approx(0.0) and told["nearest"] == 1.0  # a part is one text
+    whole = Contrastive(texts, targets(), tune(causal=0.0)).backward(made, ITEMS, None)
+    assert Contrastive(texts, targets(), tune(causal=0.0, gather=False)).backward(made, ITEMS, None) == whole
+    assert "micro_tokens" in alone.kept() and "micro_tokens" not in tune().kept()
+
+
 def test_the_joint_loss_weighs_its_parts(policy, texts):
     told = Contrastive(texts, targets(), tune(contrastive=2.0, causal=0.25)).backward(policy(), ITEMS, None)
     assert told["loss"] == pytest.approx(2.0 * told["contrastive"] + 0.25 * told["causal"])
