@@ -11,7 +11,7 @@ setup(
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
     package_data={
-        "antiphon": ["report.css"],
+        "antiphon": ["*.css", "*.js"],
         "feature_store.datasets.chatbot": ["*.json", "*.jsonl"],
         "feature_store.datasets.intents": ["*.jsonl"],
         "llm_offline.knowledge": ["prompts/*.txt"],

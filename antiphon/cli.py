@@ -68,8 +68,11 @@ def parser() -> argparse.ArgumentParser:
             cluster = "spawn a local cluster; with TF_CONFIG set, play the role it names"
             stage.add_argument("--cluster", metavar="ps=N,workers=N", help=cluster)
 
-    serve = "serve the exported model over gRPC and REST as TensorFlow Serving does, until stopped"
-    flags.add(_command(commands, "serve", serve))
+    serve = "serve the exported model over gRPC and REST as TensorFlow Serving does, or the chatbot, until stopped"
+    served = _command(commands, "serve", serve)
+    what = "the exported model (the default), or the chatbot's endpoint and page beside its ranker"
+    served.add_argument("what", nargs="?", default="model", choices=("model", "chatbot"), metavar="chatbot", help=what)
+    flags.add(served)
 
     refresh = "train CoCo in rounds of stored knowledge, with what they build on"
     rounds = _command(commands, "refresh", refresh)
@@ -233,9 +236,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         print(dict(zip(VERSIONS, actions, strict=True))[options.action](config, *options.version), end="")
         return 0
     if options.command == "serve":
-        from antiphon import serve
+        from antiphon import serve, serve_chatbot
 
-        return serve.run(replace(config, serve=flags.applied(options, config.serve)))
+        served = {"model": serve, "chatbot": serve_chatbot}[options.what]
+        return served.run(replace(config, serve=flags.applied(options, config.serve)))
     if options.command in ("llm", "reasoner"):
         from importlib import import_module
 

@@ -30,7 +30,7 @@ from feature_store.market.config import MarketConfig
 from llm_offline.alignment_config import AlignConfig, HitsConfig, ServiceConfig
 from llm_offline.config import EmbedConfig, LlmConfig, PromptConfig, SourceConfig
 from llm_offline.profile_config import GroupConfig, ProfileConfig
-from serving.config import IndexConfig, ServeConfig
+from serving.config import ChatbotConfig, IndexConfig, ServeConfig
 from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
 from trainer.request_config import RequestEvaluateConfig, RequestTrainConfig
 
@@ -88,6 +88,7 @@ class Config:
     export: ExportConfig = field(default_factory=ExportConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
+    chatbot: ChatbotConfig = field(default_factory=ChatbotConfig)
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
     skew: SkewConfig = field(default_factory=SkewConfig)
     experiments: dict[str, ExperimentConfig] = field(default_factory=dict)

@@ -204,6 +204,7 @@ class ServiceConfig:
     max_wait_ms: float = 5.0  # that the first of a batch waits for others
     max_queue: int = 256  # prompts that wait; further ones are turned away
     deadline_ms: float = 1000.0  # of a request that names none; one that cannot be answered by then is not computed
+    writes: bool = True  # queries in words too, one at a time, which the chatbot's page shows
     threads: int = 0  # of the processor; 0 takes torch's choice, which is all cores
     host: str = "127.0.0.1"
     port: int = 8700  # 0 takes any free one

@@ -29,17 +29,21 @@ class Embedder:
     ``adapter_version`` names.
     """
 
-    def __init__(self, config: EncoderConfig, adapter: Path | None = None, weights: str = "float32") -> None:
+    def __init__(
+        self, config: EncoderConfig, adapter: Path | None = None, weights: str = "float32",
+        loaded: LanguageModel | None = None,
+    ) -> None:  # fmt: skip
         """Loads the model.
 
         Args:
             adapter: a folder of one. weights: float32 | int8, on a processor (`int8`), whose vectors are not the same.
+            loaded: the model as `language_model.load` gives it with config and adapter, where it is loaded already.
         Raises:
             FileNotFoundError, ValueError: as `language_model.load`; or pooling is "eos" and the tokenizer has
                 no end-of-sequence token; or ``dimensions`` is more than the model's width.
         """
         self.config = config
-        self._language_model: LanguageModel = load(config, adapter=adapter)
+        self._language_model = load(config, adapter=adapter) if loaded is None else loaded
         self.tokenizer = self._language_model.tokenizer
         self.tokenizer.truncation_side = "right" if config.keep == "start" else "left"
         if config.pooling == "eos" and self.tokenizer.eos_token_id is None:

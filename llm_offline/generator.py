@@ -16,7 +16,7 @@ from llm_offline.batching import length_batches
 from llm_offline.chat import Prompt, prompt_ids
 from llm_offline.config import GenerateConfig
 from llm_offline.identity import model_id
-from llm_offline.language_model import load
+from llm_offline.language_model import LanguageModel, load
 from llm_offline.packed_linear import pack_linears
 
 _SHARED_TOKENS = 16
@@ -68,14 +68,19 @@ class Generator:
 
     penalty = 1.3  # on tokens that were there before, of careful prompts (Keskar et al. 2019, section 4.1)
 
-    def __init__(self, config: GenerateConfig, adapter: Path | None = None) -> None:
+    def __init__(
+        self, config: GenerateConfig, adapter: Path | None = None, loaded: LanguageModel | None = None
+    ) -> None:
         """Loads the model.
 
+        Args:
+            loaded: the model with its head, as `language_model.load` gives it with config and adapter, where it is
+                loaded already.
         Raises:
             FileNotFoundError, ValueError: as `language_model.load`.
         """
         self.config = config
-        loaded = load(config, writes=True, adapter=adapter)
+        loaded = load(config, writes=True, adapter=adapter) if loaded is None else loaded
         self._model, self._tokenizer = loaded.model, loaded.tokenizer
         pack_linears(self._model)
         ends = {self._tokenizer.eos_token_id, *_listed(self._model.generation_config.eos_token_id)} - {None}

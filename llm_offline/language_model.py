@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,10 @@ class LanguageModel:
     model_id: str
     dtype: torch.dtype
     adapter_version: str = BASE
+
+    def without_head(self) -> LanguageModel:
+        """The part of a model with a head that gives the states; both share their weights."""
+        return replace(self, model=self.model.base_model)
 
 
 def load(

@@ -9,10 +9,11 @@ from typing import Any
 
 from feature_store.checks import above, require
 from serving.client import Client
-from serving.reasoner_client import ReasonerClient
+from serving.exported_ranker import WITH, WITHOUT
+from serving.reasoner_client import Query, ReasonerClient
 
-WITH, WITHOUT = "rank", "rank_without_query"
-"""Signatures of an exported ranker (`trainer.tower_export`)."""
+NOBODY = "nobody"
+"""What became of the query where no reasoner is to be asked: it is the ranker's that has no query tower."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class RankedIntents:
     Attributes:
         intents: (id, score, cosine of user and intent, cosine of query and intent), best first; the last is 0 without a
             query.
-        query: what became of it, one of `reasoner_client.OUTCOMES`; only with ``answered`` it counts in the scores.
+        query: what became of it, one of `reasoner_client.OUTCOMES` or `NOBODY`; only with ``answered`` it counts in the
+            scores.
         version: of the ranker.
     """
 
@@ -37,8 +39,10 @@ class ChatRanking:
     Threads may share it. It closes neither of the two.
     """
 
-    def __init__(self, client: Client, reasoner: ReasonerClient, reserve_ms: float = 50.0, query: str = "query"):
-        """``query`` is what the ranker calls that input."""
+    def __init__(
+        self, client: Client, reasoner: ReasonerClient | None, reserve_ms: float = 50.0, query: str = "query"
+    ) -> None:
+        """``query`` is what the ranker calls that input, "" where it has no query tower."""
         above("reserve_ms", reserve_ms, 0)
         self._client, self._reasoner, self._reserve, self._query = client, reasoner, reserve_ms / 1000, query
 
@@ -55,17 +59,21 @@ class ChatRanking:
         """
         deadline = time.monotonic() + seconds
         require(seconds > self._reserve, "seconds", f"must be above what the ranker keeps ({self._reserve:g})", seconds)
-        wait = min(seconds - self._reserve, self._reasoner.config.deadline_ms / 1000)
-        found = self._reasoner.query(context, wait)
+        found = self._wondered(context, seconds - self._reserve)
         inputs = dict(features)
         if found.vector is not None:
             inputs[self._query] = found.vector[None]
-        signature = WITHOUT if found.vector is None else WITH
+        signature = WITH if found.vector is not None or not self._query else WITHOUT
         answer = self._client.predict(inputs, signature, timeout=max(deadline - time.monotonic(), 0.001))
-        names = ("intents", "scores", "user_intent", "intent_query")
-        rows = zip(*(answer.outputs[name][0].tolist() for name in names), strict=True)
-        told = [(_text(intent), score, user, query) for intent, score, user, query in rows]
+        columns = [answer.outputs[name][0].tolist() for name in ("intents", "scores", "user_intent")]
+        near = answer.outputs["intent_query"][0].tolist() if self._query else [0.0] * len(columns[0])
+        told = [(_text(intent), score, user, query) for intent, score, user, query in zip(*columns, near, strict=True)]
         return RankedIntents(told, found.outcome, answer.version)
+
+    def _wondered(self, context: str, seconds: float) -> Query:
+        if self._reasoner is None or not self._query:
+            return Query(None, NOBODY)
+        return self._reasoner.query(context, min(seconds, self._reasoner.config.deadline_ms / 1000))
 
 
 def _text(value: str | bytes) -> str:

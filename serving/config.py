@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from feature_store.checks import at_least, one_of, require
+from feature_store.checks import above, at_least, one_of, require
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,38 @@ class IndexConfig:
         at_least("exact_up_to", self.exact_up_to, 0)
         at_least("lists", self.lists, 0)
         require(0 < self.recall <= 1, "recall", "must be above 0 and at most 1", self.recall)
+
+
+@dataclass(frozen=True)
+class ChatbotConfig:
+    """The chatbot's endpoint and its page: `antiphon serve chatbot`."""
+
+    host: str = "127.0.0.1"
+    port: int = 8600  # 0 takes any free one
+    deadline_ms: float = 200.0  # of a request that names none
+    max_deadline_ms: float = 10_000.0  # a request that names more is refused
+    reserve_ms: float = 50.0  # of the deadline, that the ranker keeps; the reasoner may take the rest
+    top: int = 3  # intents of an answer, unless the request says otherwise
+    entry_point: str = "entry_point"  # the feature of the sessions that a request may give beside a user; "": none
+    ranker: str = ""  # "host:port" of gRPC where it is served elsewhere; "": served by this process, as `serve` says
+    reasoner: str = "http://127.0.0.1:8700/v1"  # OpenAI's interface up to and with /v1; "": nobody is asked
+    reasoner_model: str = ""  # "": the adapter's version that the ranker was trained with
+    api_key: str = ""  # the environment variable that holds the reasoner's key; "" sends none
+    write_seconds: float = 20.0  # that the reasoner has to write a query out, which is for the page alone
+    threads: int = 16  # requests worked on at once
+    max_requests: int = 256  # held at once, running or waiting; more are refused
+    max_request_bytes: int = 1024 * 1024  # a larger request is refused
+
+    def __post_init__(self) -> None:
+        require(0 <= self.port <= 65535, "chatbot.port", "must lie in 0..65535", self.port)
+        for name in ("deadline_ms", "reserve_ms", "write_seconds"):
+            above(f"chatbot.{name}", getattr(self, name), 0)
+        for name in ("top", "threads", "max_requests", "max_request_bytes"):
+            at_least(f"chatbot.{name}", getattr(self, name), 1)
+        above("chatbot.deadline_ms", self.deadline_ms, self.reserve_ms)
+        at_least("chatbot.max_deadline_ms", self.max_deadline_ms, self.deadline_ms)
+        fine = not self.ranker or ":" in self.ranker
+        require(fine, "chatbot.ranker", "must be host:port, or empty", self.ranker)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The HTTP server of the REST API: uvicorn on a thread of its own, requests on a pool of threads."""
+"""The HTTP server of the REST API and the chatbot: uvicorn on a thread of its own, requests on a pool of threads."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import threading
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 
 from feature_store.request_context import HEADER
 from serving.config import ServeConfig
-from serving.rest_api import Response, RestApi, error_response
+from serving.rest_api import Response, error_response
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,13 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
+class Api(Protocol):
+    """What answers, on a thread of the pool: `rest_api.RestApi`, `chat_api.ChatApi`."""
+
+    def handle(self, method: str, path: str, body: bytes, context: bytes = b"") -> Response:
+        """The response to one request: `path` as sent, without its query."""
+
+
 class HttpServer:
     """Serves `api` on `config.host`; the port is bound at construction.
 
@@ -32,7 +39,7 @@ class HttpServer:
         OSError: the port is taken.
     """
 
-    def __init__(self, api: RestApi, config: ServeConfig):
+    def __init__(self, api: Api, config: ServeConfig):
         self._api = api
         self._max_bytes = config.max_request_bytes
         self._max_requests = config.max_requests

@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import urllib3
@@ -54,6 +55,14 @@ class Query:
     outcome: str
 
 
+@dataclass(frozen=True)
+class Words:
+    """A query in words, "" without one; ``outcome`` is one of `OUTCOMES`, but for ``rested``."""
+
+    text: str
+    outcome: str
+
+
 class ReasonerClient:
     """Thread-safe; connections are kept.
 
@@ -69,8 +78,9 @@ class ReasonerClient:
         """
         self.config = config
         self.queries = Counter("/antiphon/serving/reasoner_queries", ["outcome"])
+        self.writings = Counter("/antiphon/serving/reasoner_writings", ["outcome"])
         self.latency = Histogram("/antiphon/serving/reasoner_latency", ["outcome"], exponential(100, 1.8, 24))
-        self._url = config.url.rstrip("/") + "/embeddings"
+        self._url = config.url.rstrip("/")
         self._headers = {"content-type": "application/json"}
         if config.api_key:
             key = os.environ.get(config.api_key)
@@ -92,9 +102,20 @@ class ReasonerClient:
         self.latency.observe((found.outcome,), (time.monotonic() - started) * 1e6)
         return found
 
+    def write(self, context: str, seconds: float) -> Words:
+        """The query written out, for people to read: the ranker reads the state before its first word."""
+        found = self._post("chat/completions", context, {"temperature": 0, "seed": 0}, seconds)
+        words = Words("", found) if isinstance(found, str) else _words(found)
+        self.writings.add((words.outcome,))
+        return words
+
+    def metrics(self) -> list[Counter | Histogram]:
+        """What it counts."""
+        return [self.queries, self.latency, self.writings]
+
     def page(self) -> str:
         """Everything counted so far in Prometheus's text format."""
-        return page([self.queries, self.latency])
+        return page(self.metrics())
 
     def close(self) -> None:
         """Does not wait for what is under way."""
@@ -109,33 +130,38 @@ class ReasonerClient:
         if left <= 0 or not self._free.acquire(blocking=False):
             return Query(None, "late")
         # On a thread of its own: a socket's timeout is between bytes, and a server may send one now and then.
-        future = self._threads.submit(self._post, context, left)
+        future = self._threads.submit(self._embedded, context, left)
         future.add_done_callback(lambda _: self._free.release())
         try:
             return future.result(deadline - time.monotonic())
         except Late:
             return Query(None, "late")
 
-    def _post(self, context: str, seconds: float) -> Query:
+    def _embedded(self, context: str, seconds: float) -> Query:
+        asked = {"add_generation_prompt": True, "encoding_format": "float"}
+        found = self._post("embeddings", context, asked, seconds)
+        return Query(None, found) if isinstance(found, str) else self._vector(found)
+
+    def _post(self, path: str, context: str, asked: dict[str, Any], seconds: float) -> bytes | str:
+        """The answer's body, or what went wrong."""
         said = [
             {"role": "system", "content": reasoner_prompt.SYSTEM},
             {"role": "user", "content": reasoner_prompt.about_session(context)},
         ]
-        body = {"model": self.config.model, "messages": said, "add_generation_prompt": True, "encoding_format": "float"}
+        body = {"model": self.config.model, "messages": said, **asked}
         headers = {**self._headers, "x-deadline-ms": f"{seconds * 1000:.0f}"}
         try:
-            timeout = urllib3.Timeout(total=seconds)
-            answer = self._pool.request("POST", self._url, body=json.dumps(body), headers=headers, timeout=timeout)
+            timeout, url = urllib3.Timeout(total=seconds), f"{self._url}/{path}"
+            answer = self._pool.request("POST", url, body=json.dumps(body), headers=headers, timeout=timeout)
         except urllib3.exceptions.NewConnectionError:  # a kind of timeout to urllib3
-            return Query(None, "down")
+            return "down"
         except urllib3.exceptions.TimeoutError:
-            return Query(None, "late")
+            return "late"
         except urllib3.exceptions.HTTPError:
-            return Query(None, "down")
+            return "down"
         if answer.status != 200:
-            outcome = "late" if answer.status in (408, 504) else "down" if answer.status >= 500 else "refused"
-            return Query(None, outcome)
-        return self._vector(answer.data)
+            return "late" if answer.status in (408, 504) else "down" if answer.status >= 500 else "refused"
+        return answer.data
 
     def _vector(self, body: bytes) -> Query:
         try:
@@ -153,3 +179,11 @@ class ReasonerClient:
             self._failed = self._failed + 1 if outcome in ("late", "down") else 0
             if self._failed >= self.config.failures:
                 self._failed, self._rests_until = 0, time.monotonic() + self.config.rest_seconds
+
+
+def _words(body: bytes) -> Words:
+    try:
+        text = json.loads(body)["choices"][0]["message"]["content"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        text = None
+    return Words(text.strip(), "answered") if isinstance(text, str) else Words("", "malformed")

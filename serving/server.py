@@ -6,10 +6,11 @@ python -m serving.server --model_name=sasrec --model_base_path=export/sasrec
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -185,6 +186,20 @@ def _listen(server: grpc.Server, address: str, credentials: grpc.ServerCredentia
     return port
 
 
+@contextlib.contextmanager
+def until_told() -> Iterator[threading.Event]:
+    """An event that SIGTERM or SIGINT sets within the block. Must run on the main thread."""
+    told = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def run(models: dict[str, Path] | Sequence[ModelConfig], config: ServeConfig) -> None:
     """Serves until SIGTERM or SIGINT, then drains and returns. Must run on the main thread.
 
@@ -196,12 +211,8 @@ def run(models: dict[str, Path] | Sequence[ModelConfig], config: ServeConfig) ->
     Raises:
         StatusError, ValueError, OSError: as `Server` and `Server.start`.
     """
-    told = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    tf.get_logger().setLevel(logging.ERROR)
-    try:
+    with until_told() as told:
+        tf.get_logger().setLevel(logging.ERROR)
         server = Server(models, config)
         server.start()
         print(
@@ -212,9 +223,6 @@ def run(models: dict[str, Path] | Sequence[ModelConfig], config: ServeConfig) ->
         told.wait()
         log.info("stopping: waiting at most %s s for requests under way", config.drain_seconds)
         server.stop()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

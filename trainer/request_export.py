@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from feature_store import requests
+from feature_store import request_inputs, requests
 from feature_store.request_schema import CANDIDATES, RequestFeature
 from trainer import request_saved
 from trainer.calibration import Calibration, fit
@@ -117,18 +117,6 @@ def _samples(data: Requests, count: int) -> list[dict[str, np.ndarray]]:
     names = [*(feature.name for feature in data.raw), CANDIDATES]
     samples = []
     for row in requests.read_rows(data.folder, split, names).slice(0, count).to_pylist():
-        samples.append({feature.name: array(row[feature.name], feature) for feature in data.raw})
+        samples.append(request_inputs.inputs(row, data.raw))
         samples[-1][CANDIDATES] = np.array([[one.encode() for one in row[CANDIDATES]]], "S")
     return samples
-
-
-def array(value: Any, feature: RequestFeature) -> np.ndarray:
-    """Of a feature, one request's value as an input."""
-    if feature.kind in ("bag", "sequence"):
-        nothing = {"string": "", "int64": -1, "float32": 0.0}[feature.dtype]
-        value = [nothing] * (feature.length - len(value)) + value
-    if feature.dtype != "string":
-        return np.array([value], tf.as_dtype(feature.dtype).as_numpy_dtype)
-    if feature.kind == "single":
-        return np.array([value.encode()], "S")
-    return np.array([[one.encode() for one in value]], "S")

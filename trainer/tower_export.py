@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from feature_store import folders, requests
+from feature_store import folders, request_inputs, requests
 from trainer import request_saved
 from trainer.config import ExportConfig
 from trainer.export_folder import EXTRA, WARMUP, new_version, write_warmup
 from trainer.models.towers import unit
-from trainer.request_export import array, spec
+from trainer.request_export import spec
 from trainer.request_input import Requests, Rows
 from trainer.request_ranker import RequestRanker
 from trainer.step import Step
@@ -140,5 +140,4 @@ def _samples(data: Requests, count: int) -> list[dict[str, np.ndarray]]:
     """The inputs of some requests of the first split that is not for training, one at a time."""
     split = next(name for name in ("test", "valid", "train") if data.count(name))
     rows = requests.read_rows(data.folder, split, [feature.name for feature in data.raw])
-    return [{feature.name: array(row[feature.name], feature) for feature in data.raw}
-            for row in rows.slice(0, count).to_pylist()]  # fmt: skip
+    return [request_inputs.inputs(row, data.raw) for row in rows.slice(0, count).to_pylist()]

@@ -1,7 +1,8 @@
 """OpenAI's embeddings interface over a batcher: requests to answers, without any transport.
 
 As vLLM does, it takes ``input`` (texts that are read as they are) or ``messages`` (a conversation in the model's chat
-format, ``add_generation_prompt`` adds where the answer would begin).
+format, ``add_generation_prompt`` adds where the answer would begin). A conversation is also answered in words, by
+OpenAI's chat interface: the likeliest ones, one request after the other.
 """
 
 from __future__ import annotations
@@ -61,15 +62,16 @@ class Api:
     Args:
         name: what requests call the model. about: what /health tells besides.
         tokenize: a prompt as `parse_body` gives it to token ids.
-        deadline: seconds of a request that names none.
+        deadline: seconds of a request that names none. write: answers a conversation; None is not done.
     """
 
     def __init__(
         self, name: str, about: Mapping[str, str], tokenize: Callable[[Any], list[int]], batcher: Batcher,
-        metrics: Metrics, deadline: float,
+        metrics: Metrics, deadline: float, write: Callable[[list[dict[str, str]]], str] | None = None,
     ) -> None:  # fmt: skip
         self._name, self._about, self._tokenize = name, dict(about), tokenize
         self._batcher, self._metrics, self._deadline = batcher, metrics, deadline
+        self._write, self._writing = write, asyncio.Lock()
         self.draining = False
 
     async def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
@@ -82,13 +84,14 @@ class Api:
             return _json(503 if self.draining else 200, {"status": status, "model": self._name, **self._about})
         if path == "/v1/models" and method == "GET":
             return _json(200, {"object": "list", "data": [{"id": self._name, "object": "model"}]})
-        if path != "/v1/embeddings":
+        answers = {"/v1/embeddings": self._embed, **({"/v1/chat/completions": self._chat} if self._write else {})}
+        if path not in answers:
             return _error(404, f"there is no {path}")
         if method != "POST":
             return _error(405, f"{path} takes POST")
         started = time.monotonic()
         try:
-            answer = await self._embed(headers, body, started)
+            answer = await answers[path](headers, body, started)
         except Refused as refused:
             answer = _error(refused.status, str(refused))
         self._metrics.requests.labels(str(answer.status)).inc()
@@ -96,9 +99,7 @@ class Api:
         return answer
 
     async def _embed(self, headers: Mapping[str, str], body: bytes, started: float) -> Response:
-        asked = parse_body(body)
-        if asked.model != self._name:
-            raise Refused(404, f"model: must be {self._name!r}, received {asked.model!r}")
+        asked = self._asked(body)
         deadline = started + _seconds(headers.get(DEADLINE_HEADER), self._deadline)
         ids = [self._tokenize(prompt) for prompt in asked.prompts]
         if any(not row for row in ids):
@@ -114,6 +115,32 @@ class Api:
         count = sum(map(len, ids))
         usage = {"prompt_tokens": count, "total_tokens": count}
         return _json(200, {"object": "list", "model": self._name, "data": data, "usage": usage})
+
+    async def _chat(self, headers: Mapping[str, str], body: bytes, started: float) -> Response:
+        prompt = self._asked(body).prompts[0]
+        if isinstance(prompt, str):
+            raise Refused(400, "messages: must be given")
+        deadline = started + _seconds(headers.get(DEADLINE_HEADER), self._deadline)
+        turn = asyncio.ensure_future(self._in_turn(prompt[0], deadline))
+        try:  # what is being written is written to its end: the next one's turn comes after it
+            text = await asyncio.wait_for(asyncio.shield(turn), deadline - time.monotonic())
+        except TimeoutError as error:
+            turn.add_done_callback(lambda done: done.exception())  # nobody waits for it any longer
+            raise Refused(504, "no answer within the request's deadline") from error
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return _json(200, {"object": "chat.completion", "model": self._name, "choices": [choice]})
+
+    async def _in_turn(self, messages: list[dict[str, str]], deadline: float) -> str:
+        async with self._writing:
+            if time.monotonic() >= deadline:
+                raise TimeoutError
+            return await asyncio.get_running_loop().run_in_executor(None, self._write, messages)
+
+    def _asked(self, body: bytes) -> Asked:
+        asked = parse_body(body)
+        if asked.model != self._name:
+            raise Refused(404, f"model: must be {self._name!r}, received {asked.model!r}")
+        return asked
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,10 @@ import uvicorn
 
 from llm_offline.alignment.reasoner import reasoner_id
 from llm_offline.alignment_config import ReasonerConfig, ServiceConfig
+from llm_offline.chat import Prompt
 from llm_offline.embedder import Embedder
+from llm_offline.generator import Generator
+from llm_offline.language_model import load
 from llm_offline.service.api import Api, Metrics, Response
 from llm_offline.service.batcher import Batcher
 
@@ -36,13 +39,13 @@ def run(reasoner: ReasonerConfig, adapter: Path | None, config: ServiceConfig) -
         raise ValueError(f"align.reasoner.vector: must be 'states' to be served, received {reasoner.vector!r}")
     if config.threads:
         torch.set_num_threads(config.threads)
-    model = Model(reasoner, adapter, config.weights)
+    model = Model(reasoner, adapter, config)
     metrics = Metrics()
     wait = config.max_wait_ms / 1000
     batcher = Batcher(model.encode, config.max_batch, wait, config.max_queue, metrics.of_batch)
     name = config.served_name or model.adapter_version
     about = {"model_id": model.model_id, "adapter_version": model.adapter_version, "weights": config.weights}
-    api = Api(name, about, model.tokenize, batcher, metrics, config.deadline_ms / 1000)
+    api = Api(name, about, model.tokenize, batcher, metrics, config.deadline_ms / 1000, model.write)
     model.encode([model.tokenize("warm")])
     with contextlib.closing(socket.create_server((config.host, config.port))) as listening:
         server = _Server(api, uvicorn.Config(
@@ -55,10 +58,17 @@ def run(reasoner: ReasonerConfig, adapter: Path | None, config: ServiceConfig) -
 
 
 class Model:
-    """The reasoner's states of tokenised prompts."""
+    """The reasoner's states of tokenised prompts, and what it writes after them; both by one set of weights.
 
-    def __init__(self, reasoner: ReasonerConfig, adapter: Path | None, weights: str) -> None:
-        self._embedder = Embedder(reasoner, adapter, weights)
+    ``write`` answers a conversation, or is None where the service does not write.
+    """
+
+    def __init__(self, reasoner: ReasonerConfig, adapter: Path | None, config: ServiceConfig) -> None:
+        loaded = load(reasoner, writes=config.writes, adapter=adapter)
+        states = loaded.without_head() if config.writes else loaded
+        self._embedder = Embedder(reasoner, weights=config.weights, loaded=states)
+        self._generator = Generator(reasoner.writer(), loaded=loaded) if config.writes else None
+        self.write = self._write if config.writes else None
         self.adapter_version = self._embedder.adapter_version
         self.model_id = reasoner_id(reasoner)
 
@@ -77,6 +87,11 @@ class Model:
     def encode(self, ids: list[list[int]]) -> list[list[float]]:
         """One vector a prompt."""
         return self._embedder.encode_tokens(ids).tolist()
+
+    def _write(self, messages: list[dict[str, str]]) -> str:
+        """The likeliest answer to a conversation, of which the last system and the last user's word count."""
+        said = {message["role"]: message["content"] for message in messages}
+        return self._generator.answer([Prompt(said.get("user", ""), said.get("system", ""))])[0]
 
 
 class _Server(uvicorn.Server):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from mutations import mutated
 
 from serving.config import ServeConfig
 from serving.server import Server
@@ -87,18 +88,6 @@ def test_the_page_of_metrics_is_where_the_monitoring_config_says(
         loads = f':tensorflow:cc:saved_model:load_attempt_count{{model_path="{exported}/2",status="success"}} 1'
         warmups = f':tensorflow:serving:model_warmup_latency_count{{model_path="{exported}/2",status="OK"}} 1'
         assert status != 200 or (loads in response.data.decode() and warmups in response.data.decode())
-
-
-def mutated(body: bytes, draw: random.Random) -> bytes:
-    """`body` cut off somewhere, or with a few bytes changed, removed or repeated."""
-    if draw.random() < 0.3:
-        return body[: draw.randrange(len(body))]
-    changed = bytearray(body)
-    for _ in range(draw.randint(1, 4)):
-        start = draw.randrange(len(changed))
-        end = min(start + draw.randint(0, 4), len(changed))
-        changed[start:end] = draw.choice([draw.randbytes(3), b"[" * 40, b"9" * 30, b"", changed[start:end] * 3])
-    return bytes(changed)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import reasoner_process
 import urllib3
 
-from serving.reasoner_client import ReasonerClient, ReasonerClientConfig
+from serving.reasoner_client import ReasonerClient, ReasonerClientConfig, Words
 
 CONTEXT = "order shipped, 9 days ago"
 
@@ -25,8 +25,9 @@ def broken():
 
 
 def test_a_query_is_the_reasoner_s_and_a_service_that_stops_or_dies_costs_the_deadline_at_most(chat_llm, tmp_path):
-    from llm_offline.alignment.reasoner import Reasoner
+    from llm_offline.alignment.reasoner import Reasoner, session_prompt
     from llm_offline.alignment_config import ReasonerConfig
+    from llm_offline.generator import Generator
 
     with reasoner_process.running(chat_llm, tmp_path, weights="float32") as (process, url, name):
         assert name == "base"
@@ -35,6 +36,8 @@ def test_a_query_is_the_reasoner_s_and_a_service_that_stops_or_dies_costs_the_de
         assert found.outcome == "answered"
         expected, _ = Reasoner(ReasonerConfig(model=str(chat_llm), max_tokens=1024)).of_sessions([CONTEXT])
         np.testing.assert_allclose(found.vector, expected[0], atol=1e-4)
+        written = Generator(ReasonerConfig(model=str(chat_llm)).writer()).answer([session_prompt(CONTEXT)])
+        assert asked.write(CONTEXT, 60.0) == Words(written[0], "answered")
         assert client(url, model="cl-1").query(CONTEXT).outcome == "refused"  # of another adapter
         assert client(url, width=17).query(CONTEXT).outcome == "malformed"
         health = urllib3.request("GET", url.removesuffix("/v1") + "/health").json()
@@ -51,6 +54,7 @@ def test_a_query_is_the_reasoner_s_and_a_service_that_stops_or_dies_costs_the_de
         process.wait()
         gone = asked.query(CONTEXT)
         assert (gone.vector, gone.outcome) == (None, "down")
+        assert asked.write(CONTEXT, 60.0) == Words("", "down")
     page = asked.page()
     for outcome, count in (("answered", 2), ("late", 1), ("down", 1)):
         assert f':antiphon:serving:reasoner_queries{{outcome="{outcome}"}} {count}' in page
@@ -67,6 +71,14 @@ def test_the_service_ends_in_good_order(chat_llm, tmp_path):
 def test_what_goes_wrong_is_told_apart(broken, context, outcome):
     found = client(broken).query(context)
     assert (found.vector, found.outcome) == (None, outcome)
+
+
+@pytest.mark.parametrize(
+    ("context", "outcome"), [("refuse", "refused"), ("garbage", "malformed"), ("hello", "answered"), ("slow", "late")]
+)
+def test_so_it_is_when_a_query_is_written(broken, context, outcome):
+    found = client(broken).write(context, 0.5 if context == "slow" else 60.0)
+    assert (found.outcome, bool(found.text)) == (outcome, outcome == "answered")
 
 
 def test_a_slow_server_is_late_and_so_is_who_finds_no_room(broken):

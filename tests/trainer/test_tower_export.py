@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from feature_store import folders
+from feature_store.request_inputs import array
 from trainer import request_saved, tower_export
 from trainer.config import ExportConfig
-from trainer.request_export import array
 from trainer.request_input import Requests
 
 

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import threading
 
 import pytest
 
@@ -80,3 +81,39 @@ def test_a_conversation_says_whether_the_answer_is_to_begin():
     assert parse_body(json.dumps({"model": "m", "messages": said}).encode()).prompts == [(said, False)]
     with pytest.raises(Refused):
         parse_body(b"[]")
+
+
+def test_a_conversation_is_answered_in_words_in_turn_and_what_is_too_late_is_not_written():
+    go, written = threading.Event(), []
+
+    def write(messages):
+        assert go.wait(60)
+        written.append(messages[-1]["content"])
+        return written[-1].upper()
+
+    async def all_of_them():
+        batcher = Batcher(lambda items: items, 1, 0.0, 1)
+        api = Api("cl-1", {}, list, batcher, Metrics(), 30.0, write)
+
+        def one(text, milliseconds):
+            said = {"model": "cl-1", "messages": [{"role": "user", "content": text}]}
+            headers = {"x-deadline-ms": str(milliseconds)}
+            return asyncio.ensure_future(api.handle("POST", "/v1/chat/completions", headers, json.dumps(said).encode()))
+
+        late = await one("first", 50)  # it is begun, and written to its end
+        never, answered = one("second", 1), one("third", 60_000)
+        await never
+        go.set()
+        texts = await api.handle("POST", "/v1/chat/completions", {}, b'{"model": "cl-1", "input": "a"}')
+        found = [late, await never, await answered, texts]
+        batcher.close()
+        return found
+
+    late, never, answered, texts = asyncio.run(all_of_them())
+    assert (late.status, never.status, answered.status, texts.status) == (504, 504, 200, 400)
+    assert json.loads(answered.body)["choices"][0]["message"]["content"] == "THIRD"
+    assert written == ["first", "third"]
+
+
+def test_a_service_that_does_not_write_says_so(ask):
+    assert ask[0]("POST", "/v1/chat/completions", {"model": "cl-1"})[0] == 404
