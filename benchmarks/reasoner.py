@@ -1,7 +1,8 @@
 """The reasoner's service with batching and 8-bit weights beside one prompt at a time in float32.
 
 Each is a server process of its own, asked by as many clients at once, in turns in one run. Prompts are synthetic
-sessions of the length that is asked for. Prints one JSON object on its last line.
+sessions of the length that is asked for. Then the chatbot's endpoint at a steady load, with the last of these reasoners
+and without one (`_chat_load`). Prints one JSON object on its last line.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from typing import Any
 import numpy as np
 import urllib3
 
-from benchmarks import _machine
+from benchmarks import _chat_load, _machine
+from benchmarks._chat_load import Load
 from feature_store import reasoner_prompt
 
 KINDS = {
@@ -32,6 +34,8 @@ KINDS = {
     "batched_float32": {"weights": "float32"},
     "batched_int8": {"weights": "int8"},
 }
+NAME = "bench"
+"""What the servers call the model."""
 _WORDS = ("order", "shipped", "paid", "delivered", "returned", "refund", "late", "parcel", "card", "page", "help")
 
 
@@ -45,6 +49,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--words", type=int, default=60, help="of a session's context")
     parser.add_argument("--max-batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=0, help="of each server; 0 is all cores")
+    parser.add_argument("--rate", type=float, default=4.0, help="requests a second to the endpoint; 0 leaves it out")
+    parser.add_argument("--deadline-ms", type=float, default=200.0, help="of a request to the endpoint")
+    features = "whose features, words and ranker the endpoint has"
+    parser.add_argument("--config", default="configs/chatbot.yaml", help=features)
     print(json.dumps(measure(parser.parse_args(argv))))
     return 0
 
@@ -63,6 +71,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             for kind, url in servers.items():
                 turns[kind].append(load(url, contexts, options.clients, options.seconds))
                 print(f"turn {turn + 1}, {kind}: {turns[kind][-1]}", flush=True)
+        endpoint = None
+        if options.rate:
+            steady = Load(options.rate, options.seconds, options.turns, options.deadline_ms)
+            asked = f"{servers['batched_int8']}/v1", NAME, vectors["batched_int8"].shape[1]
+            endpoint = _chat_load.measure(options.config, Path(folder), *asked, steady)
     names = ("requests_per_second", "p50_ms", "p99_ms")
     found = {
         kind: {name: round(median(one[name] for one in some), 2) for name in names} for kind, some in turns.items()
@@ -76,6 +89,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         **found,
         "speedup": {kind: round(found[kind]["requests_per_second"] / base, 2) for kind in KINDS},
         "int8_cosine": round(float((vectors["one_float32"] * vectors["batched_int8"]).sum(1).min()), 5),
+        "endpoint": endpoint,
     }
 
 
@@ -89,7 +103,7 @@ def embed(url: str, text: str) -> list[float]:
     """One session's vector."""
     said = [{"role": "system", "content": reasoner_prompt.SYSTEM},
             {"role": "user", "content": reasoner_prompt.about_session(text)}]  # fmt: skip
-    body = {"model": "bench", "messages": said, "add_generation_prompt": True}
+    body = {"model": NAME, "messages": said, "add_generation_prompt": True}
     answer = _POOL.request("POST", f"{url}/v1/embeddings", json=body)
     if answer.status != 200:
         raise RuntimeError(f"{url}: status {answer.status}: {answer.data[:200]!r}")
@@ -122,7 +136,7 @@ def load(url: str, contexts: list[str], clients: int, seconds: float) -> dict[st
 def _server(folder: Path, kind: str, settings: dict[str, Any], options: argparse.Namespace) -> Iterator[str]:
     folder.mkdir()
     reasoner = {"model": options.model, "layers": options.layers}
-    service = {"port": 0, "deadline_ms": 600_000.0, "served_name": "bench", "threads": options.threads, **settings}
+    service = {"port": 0, "deadline_ms": 600_000.0, "served_name": NAME, "threads": options.threads, **settings}
     content = {"name": kind, "runs": str(folder), "align": {"reasoner": reasoner}, "service": service}
     config = folder / "config.yaml"
     config.write_text(json.dumps(content))
