@@ -53,6 +53,17 @@ def made_with(out: Path) -> dict[str, Any]:
     return read(beside(out))
 
 
+def made_in(folder: Path) -> dict[str, Any]:
+    """By the place in `folder` of all that is done there its ``seconds`` and ``summary``."""
+    found = {}
+    for file in sorted(folder.rglob(".*.made_with.json")):
+        told, place = read(file), file.parent / file.name.removeprefix(".").removesuffix(".made_with.json")
+        if told["done"]:
+            name = place.relative_to(folder).as_posix()
+            found[name] = {"seconds": told["seconds"], "summary": told["summary"]}
+    return found
+
+
 def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 

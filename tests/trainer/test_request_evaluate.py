@@ -1,4 +1,7 @@
-"""Which users are of little activity, and of which level."""
+"""Which users are of little activity, and of which level; whose statistics a ranker reads by."""
+
+import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -6,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_store.conversions import ACTIVITY
+from trainer import request_evaluate
 from trainer.request_config import RequestEvaluateConfig
 from trainer.request_evaluate import of_users
 from trainer.request_scores import Scored
@@ -48,3 +52,19 @@ def test_a_user_that_training_does_not_know_has_no_purchases(tmp_path):
     data = Folder(tmp_path, [5, 4, 3, 2, 1])
     found = of_users(data, scored(["new", "u0", "u4"]), RequestEvaluateConfig(levels=3))
     assert found["low"].tolist() == [True, False, True] and found["level_1"].tolist() == [True, False, False]
+
+
+def test_a_ranker_keeps_the_statistics_of_what_it_was_trained_on(chat_model, tmp_path):
+    requests, model = chat_model
+    other = tmp_path / "other"
+    shutil.copytree(requests, other)
+    told = json.loads((other / "MANIFEST.json").read_text())
+    told["query"]["mean"] = [5.0] * len(told["query"]["mean"])
+    (other / "MANIFEST.json").write_text(json.dumps(told))
+    evaluate = RequestEvaluateConfig(bootstrap=2)
+    request_evaluate.run(requests, model, tmp_path / "a", evaluate)
+    request_evaluate.run(other, model, tmp_path / "b", evaluate, trained_on=requests)
+    request_evaluate.run(other, model, tmp_path / "c", evaluate)
+    own, kept, moved = (request_evaluate.read(tmp_path / name)[0].logits for name in "abc")
+    np.testing.assert_array_equal(kept, own)
+    assert np.abs(moved - own).max() > 1e-3

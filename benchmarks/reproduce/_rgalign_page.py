@@ -1,0 +1,220 @@
+"""RGAlign-Rec's page: the paper's tables, ours beside theirs, and the order of its claims, made from the results."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from antiphon.html import Markup
+from benchmarks.reproduce import _plots, _tables
+from benchmarks.reproduce._rgalign_rows import (
+    BASELINE,
+    FULL,
+    ORACLE,
+    QE,
+    STEPS,
+    SWITCHES,
+    WITHOUT,
+    WRITTEN,
+    Row,
+    Step,
+    chain,
+)  # fmt: skip
+from trainer.statistics import Comparison
+
+Results = Mapping[Row, Mapping[str, Any]]
+ALPHA = 0.05
+COLUMNS = {"gauc": "GAUC", "recall@3": "R@3", "recall@5": "R@5", "ndcg@3": "N@3", "ndcg@5": "N@5", "mrr@3": "MRR@3",
+           "mrr@5": "MRR@5", "hit@3": "IHR"}  # fmt: skip
+TESTED = ("gauc", "recall@3", "ndcg@3", "mrr@5")
+UNALIGNED, ALIGNED = Row(QE), Row(QE, FULL, True, 1)
+PUBLISHED = {  # GAUC, R@3, R@5, N@3, N@5, MRR
+    Row(BASELINE): (96.31, 67.73, 76.81, 70.84, 74.96, 58.52),
+    UNALIGNED: (96.42, 67.99, 77.09, 71.04, 75.07, 58.79),
+    Row(QE, FULL, False, 1): (96.42, 68.07, 77.13, 71.07, 75.11, 58.84),
+    Row(QE, "v2-dpo", True, 1): (96.42, 68.06, 77.13, 71.09, 75.14, 58.82),
+    ALIGNED: (96.43, 68.11, 77.21, 71.09, 75.14, 58.81),
+    Row(QE, "query"): (96.39, 67.93, 77.04, 70.94, 75.01, 58.67),
+    Row(QE, FULL + WRITTEN, True, 1): (96.31, 67.56, 76.69, 70.69, 74.80, 58.36),
+    Row(QE, "v1-cl", False, 1): (96.44, 68.08, 77.19, 71.11, 75.17, 58.84),
+    Row(QE, "v3-cl", False, 1): (96.41, 68.05, 77.13, 71.04, 75.08, 58.79),
+    Row(QE, "v4-cl", False, 1): (96.42, 68.05, 77.18, 71.08, 75.12, 58.81),
+    Row(QE, "v1-cl", True, 1): (96.42, 68.05, 77.16, 71.06, 75.11, 58.83),
+}
+TABLE_2 = {
+    "Baseline": Row(BASELINE), "QE-Rec without its query tower": Row(WITHOUT), "QE-Rec": UNALIGNED,
+    "RGAlign-Rec (SFT & CL), not calibrated": Row(QE, FULL, False, 1),
+    "RGAlign-Rec (SFT & DPO), not calibrated": Row(QE, "v2-dpo", False, 1),
+    "RGAlign-Rec (SFT & DPO)": Row(QE, "v2-dpo", True, 1), "RGAlign-Rec (full)": ALIGNED, "oracle": Row(ORACLE),
+}  # fmt: skip
+TABLE_3 = {
+    "QE-Rec, sentence encoder": Row(QE, "query"), "QE-Rec, mean": Row(QE, "mean"),
+    "QE-Rec, end of sequence": Row(QE, "eos"), "QE-Rec, last token": UNALIGNED,
+    "RGAlign-Rec (full), sentence encoder": Row(QE, FULL + WRITTEN, True, 1),
+    "RGAlign-Rec (full), last token": ALIGNED,
+}  # fmt: skip
+TABLE_4 = {
+    **{f"{v.upper()}, not calibrated": Row(QE, f"{v}-cl", False, 1) for v in ("v1", "v2", "v3", "v4")},
+    **{f"{v.upper()}, calibrated": Row(QE, f"{v}-cl", True, 1) for v in ("v1", "v2", "v3", "v4")},
+}  # fmt: skip
+OTHERS = {
+    "QE-Rec, ω 0.7": UNALIGNED, **{f"QE-Rec, {name.replace('_', ' ')}": Row(name) for name in SWITCHES},
+    "SFT & CL, a part's negatives, not calibrated": Row(QE, "v2-part", False, 1),
+    "SFT & CL, a part's negatives": Row(QE, "v2-part", True, 1),
+    "SFT alone, not calibrated": Row(QE, "v2-sft", False, 1), "SFT alone": Row(QE, "v2-sft", True, 1),
+}  # fmt: skip
+STAGES = {
+    "queries": "vectors of sessions", "requests": "requests", "models": "rankers", "evaluation": "evaluations",
+    "judges": "cross-fitted rankers", "candidates": "candidates", "vectors": "vectors of candidates",
+    "intent_vectors": "vectors of intents", "rewards": "rewards", "best": "Best-of-N", "tuned": "tuning",
+}  # fmt: skip
+
+
+def body(
+    name: str, results: Results, steps: Mapping[str, Any], shared: Mapping[str, Any], agreed: Any
+) -> Iterator[str]:
+    """The page's sections, of what is known. ``name`` is the page's."""
+    yield from _verdict(name, steps)
+    for title, kinds in (("Table 2", TABLE_2), ("Table 3: pooling", TABLE_3), ("Table 4: Best-of-N", TABLE_4),
+                         ("The query's weight, accumulation, and other readings", OTHERS)):  # fmt: skip
+        lines = list(_lines(results, kinds))
+        if lines:
+            yield f"## {title}"
+            yield _tables.table(["", "rows", *COLUMNS.values(), "theirs"], lines)
+    yield from _steps(steps)
+    yield from _alignment(shared, agreed)
+    yield from _cost(shared)
+
+
+def pictures(name: str, steps: Mapping[str, Any]) -> dict[str, Markup]:
+    """Each step's differences with their intervals."""
+    names = ["GAUC", "N@3"]
+    groups = {}
+    for step in STEPS:
+        if step.about in steps:
+            told = steps[step.about]["metrics"]
+            groups[step.about] = {COLUMNS[metric]: Comparison(**told[metric]) for metric in ("gauc", "ndcg@3")}
+    if not groups:
+        return {}
+    tests = {f"{number}": told for number, told in enumerate(groups.values(), 1)}
+    panel = _plots.gains("The steps of the table below, by number", "difference", tests, names)
+    return {name: _plots.compose([panel], "RGAlign-Rec, step by step")}
+
+
+def holds(told: Mapping[str, Any], metric: str) -> str:
+    """What a step came to by one metric: ``holds``, ``is not significant`` or ``is the other way round``."""
+    test = Comparison(**told["metrics"][metric])
+    if test.p_value >= ALPHA:
+        return "is not significant"
+    return "holds" if test.difference > 0 else "is the other way round"
+
+
+def _verdict(name: str, steps: Mapping[str, Any]) -> Iterator[str]:
+    known = [step for step in chain() if step.about in steps]
+    if not known:
+        return
+    by = {metric: [holds(steps[step.about], metric) for step in known] for metric in ("gauc", "ndcg@3")}
+    whole = len(known) == len(chain())
+    kept = whole and all(one == "holds" for each in by.values() for one in each)
+    told = [f"{step.about}: by GAUC {gauc}, by N@3 {gain}"
+            for step, gauc, gain in zip(known, *by.values(), strict=True)]  # fmt: skip
+    missing = "" if whole else " Steps that are not named are not measured yet."
+    yield (
+        f"**The paper's order, each step at p < {ALPHA}: {'holds' if kept else 'does not hold as a whole'}. "
+        f"{'; '.join(told)}.{missing}**"
+    )
+    yield f"![Each step's difference, with its interval]({name}.svg)"
+
+
+def _lines(results: Results, kinds: Mapping[str, Row]) -> Iterator[list[str]]:
+    for title, kind in kinds.items():
+        found = [told["test"] for row, told in results.items() if row.kind == kind]
+        if found:
+            cells = [_percent([one[metric]["mean"] for one in found]) for metric in COLUMNS]
+            theirs = " / ".join(f"{value:.2f}" for value in PUBLISHED.get(kind, ()))
+            yield [title, str(len(found)), *cells, theirs]
+
+
+def _steps(steps: Mapping[str, Any]) -> Iterator[str]:
+    lines = []
+    for number, step in enumerate((step for step in STEPS if step.about in steps), 1):
+        told = steps[step.about]
+        lines.append([str(number), step.about, *(_step(told, metric) for metric in TESTED), _theirs(step)])
+    if lines:
+        yield "## Step by step"
+        head = ["", "step", *(COLUMNS[metric] for metric in TESTED), "theirs: GAUC, R@3, N@3, MRR"]
+        yield _tables.table(head, lines)
+
+
+def _step(told: Mapping[str, Any], metric: str) -> str:
+    each, test = told["each"][metric], Comparison(**told["metrics"][metric])
+    up = sum(one > 0 for one in each)
+    return f"{_tables.difference(test)}; {up} of {_tables.count(len(each), 'seed')} up; {holds(told, metric)}"
+
+
+def _theirs(step: Step) -> str:
+    if not {step.below, step.above} <= PUBLISHED.keys():
+        return ""
+    pairs = zip(PUBLISHED[step.below], PUBLISHED[step.above], strict=True)
+    moved = [(two - one) / 100 for one, two in pairs]
+    return ", ".join(_tables.signed(moved[place]) for place in (0, 1, 3, 5))
+
+
+def _alignment(shared: Mapping[str, Any], agreed: Any) -> Iterator[str]:
+    if written := _summary(shared, "candidates"):
+        yield "## What the reasoner learnt from"
+        yield f"Candidates of {written['sessions']:,} sessions, by teacher:"
+        outcomes = ("kept", "short", "long", "empty")
+        lines = [[name, *(f"{told.get(one, 0):,}" for one in outcomes)] for name, told in written["outcomes"].items()]
+        yield _tables.table(["teacher", "10 to 20 words", *outcomes[1:]], lines)
+    lines = []
+    for strategy in ("v1", "v2", "v3", "v4"):
+        if told := _summary(shared, f"best/{strategy}"):
+            teachers = ", ".join(f"{name} {count:,}" for name, count in told["by_teacher"].items())
+            pairs = f"{told['pairs']:,} ({told['pairs_by_ndcg']:,})"
+            ties = [f"{told[name]:.1%}" for name in ("tie_rate", "tie_rate_after_margin")]
+            lines.append([strategy.upper(), f"{told['sessions']:,}", f"{told['samples']:,}", teachers, *ties, pairs])
+    if lines:
+        head = ["strategy", "sessions", "samples", "by teacher", "best NDCG tied", "margin too", "pairs (by NDCG)"]
+        yield _tables.table(head, lines)
+    if agreed and agreed.get("best") is not None:
+        yield (
+            f"Rewards are by clicks. Judged by the true intents, candidates differ in {agreed['differ']:.1%} of "
+            f"{agreed['sessions']:,} sessions; in these the best by reward is truly best in {agreed['best']:.1%} (a "
+            f"candidate at random in {agreed['chance']:.1%}). Of two candidates that truly differ the reward puts "
+            f"{agreed['pairs']:.1%} in their order, a tie counting half; with the margin, "
+            f"{agreed['pairs_by_margin']:.1%}."
+        )
+    lines = []
+    for name, told in shared.items():
+        if name.startswith("tuned/") and (found := told["summary"]):
+            losses = [" → ".join(f"{found[when][key]:.4f}" for when in ("first", "last") if key in found[when])
+                      for key in ("loss", "nearest", "preferred")]  # fmt: skip
+            lines.append([name.removeprefix("tuned/"), f"{found['items']:,}", f"{found['updates']:,}", *losses])
+    if lines:
+        yield "Tuning, each figure the mean of its first and of its last epoch:"
+        head = ["reasoner", "items", "updates", "loss", "own target nearest", "chosen query gained more"]
+        yield _tables.table(head, lines)
+
+
+def _cost(shared: Mapping[str, Any]) -> Iterator[str]:
+    lines = []
+    for stage, title in STAGES.items():
+        took = [told["seconds"] for name, told in shared.items() if name.split("/")[0] == stage]
+        if took:
+            wall, processor = (sum(each) for each in zip(*took, strict=True))
+            lines.append([title, str(len(took)), *(f"{value / 60:.1f}" for value in (wall, processor))])
+    if lines:
+        yield "## What it cost"
+        yield _tables.table(["stage", "times", "minutes", "processor minutes"], lines)
+
+
+def _summary(shared: Mapping[str, Any], name: str) -> Any:
+    return shared.get(name, {}).get("summary")
+
+
+def _percent(values: Sequence[float]) -> str:
+    """The mean in percent, and with several its deviation between seeds."""
+    mean = f"{100 * statistics.fmean(values):.2f}"
+    return mean if len(values) < 2 else f"{mean} ± {100 * statistics.stdev(values):.2f}"

@@ -1,0 +1,67 @@
+"""How far the rewards of candidate queries agree with what the users truly wanted, which only the simulator knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from antiphon import records
+from feature_store import alignment_tables, folders
+from trainer import rewards as judging
+
+
+def agreement(rewards: Path, judges: Path, vectors: Path, truth: Path, out: Path) -> dict[str, Any]:
+    """Judges the candidates once more, by the true intents in the place of those clicked, and writes and returns what
+    `measured` says."""
+    rows = pq.read_table(truth, columns=["session_id", "intents"])
+    labels = {name: set(true) for name, true in zip(*(rows[c].to_pylist() for c in rows.column_names), strict=True)}
+    true = {}
+    for fold in range(folders.read_manifest(judges)["folds"]):
+        here = judges / f"fold-{fold}"
+        for row in judging.rewards(here / "requests", here / "model", vectors, labels).to_pylist():
+            true[row["session_id"], row["candidate"]] = row["ndcg"]
+    given: dict[str, list[tuple[float, float, float]]] = {}
+    for row in alignment_tables.read(rewards, "rewards", "rewards").to_pylist():
+        one = (row["ndcg"], row["margin"], true[row["session_id"], row["candidate"]])
+        given.setdefault(row["session_id"], []).append(one)
+    found = measured([np.array(rows) for rows in given.values()])
+    records.write_text(out, records.to_json(found))
+    return found
+
+
+def measured(sessions: list[np.ndarray]) -> dict[str, Any]:
+    """Of sessions' candidates (n, 3), each with its reward, its margin, and the NDCG of the true intents:
+
+    - ``best``: share of sessions whose best by reward, then margin, is one of the truly best; ``chance``: the same of a
+      candidate at random. Sessions whose candidates are all truly alike are left out; ``differ`` is the others' share.
+    - ``pairs``: of two candidates of a session that are truly different, the share that the reward puts in their order,
+      one that is tied counting half; ``pairs_by_margin``: with the margin where the reward is tied.
+    """
+    best, chance, ordered, by_margin, total = [], [], 0.0, 0.0, 0
+    for rows in sessions:
+        reward, margin, true = rows.T
+        if true.min() == true.max():
+            continue
+        top = true == true.max()
+        best.append(top[np.lexsort((margin, reward))[-1]])
+        chance.append(top.mean())
+        above = true[:, None] > true[None]
+        by_reward = np.sign(reward[:, None] - reward[None])
+        both = np.where(by_reward == 0, np.sign(margin[:, None] - margin[None]), by_reward)
+        ordered += ((by_reward[above] + 1) / 2).sum()
+        by_margin += ((both[above] + 1) / 2).sum()
+        total += above.sum()
+    count = max(len(sessions), 1)
+    if not best:
+        return {"sessions": len(sessions), "differ": 0.0}
+    return {
+        "sessions": len(sessions),
+        "differ": round(len(best) / count, 4),
+        "best": round(float(np.mean(best)), 4),
+        "chance": round(float(np.mean(chance)), 4),
+        "pairs": round(float(ordered / total), 4),
+        "pairs_by_margin": round(float(by_margin / total), 4),
+    }
