@@ -96,6 +96,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="the same with tiny models and few sessions, into --runs")
     parser.add_argument("--row", help=argparse.SUPPRESS)  # one, in this process: as the child of such a run
     options = parser.parse_args(argv)
+    if options.quick and (options.model or options.reasoner or options.calibrated):
+        parser.error("--quick has its own rows: leave out --model, --reasoner and --calibrated")
     for name in ("seeds", "tunings"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, received {getattr(options, name)}")

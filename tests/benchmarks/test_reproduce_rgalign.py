@@ -150,6 +150,9 @@ def test_options_choose_rows_and_what_cannot_be_is_told(capsys):
         rgalign.parse(["--tunings", "0"])
     assert "--tunings must be at least 1, received 0" in capsys.readouterr().err
     with pytest.raises(SystemExit):
+        rgalign.parse(["--quick", "--model", "qe_rec"])
+    assert "--quick has its own rows" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
         rgalign.parse(["--help"])
     assert f"It costs {len(rows())} rows" in capsys.readouterr().out
 
