@@ -37,6 +37,11 @@ def test_serve_takes_tf_servings_flags():
     assert (options.grpc_port, options.enable_batching) == (1, True)
 
 
+def test_serve_serves_the_model_unless_it_is_told_to_serve_the_chatbot():
+    asked = [["serve", "-c", "x.yaml"], ["serve", "chatbot", "-c", "x.yaml", "--port=0"]]
+    assert [parser().parse_args(each).what for each in asked] == ["model", "chatbot"]
+
+
 def test_bad_input_is_one_line_and_exit_code_2(config):
     found = antiphon("run", "-c", config, "--set", "train.bacth=3")
     assert found.returncode == 2

@@ -4,7 +4,7 @@ import chat_endpoint
 import numpy as np
 import pytest
 
-from serving.chat_ranking import ChatRanking, RankedIntents
+from serving.chat_ranking import NOBODY, ChatRanking, RankedIntents
 from serving.reasoner_client import Query, ReasonerClient, ReasonerClientConfig
 from serving.transport import Answer
 
@@ -56,6 +56,14 @@ def test_without_a_query_the_ranker_answers_alone_within_the_deadline(url, conte
     assert signature == "rank_without_query" and inputs == FEATURES
     assert timeout <= 5.0 - (time.monotonic() - started) + 1.0  # what is left, and no more than that
     assert f'reasoner_queries{{outcome="{outcome}"}} 1' in asked.page()
+
+
+@pytest.mark.parametrize(("name", "signature"), [("", "rank"), ("query", "rank_without_query")])
+def test_with_no_reasoner_or_no_query_tower_nobody_is_asked(name, signature):
+    ranker = Ranker()
+    found = ChatRanking(ranker, None, query=name).rank(FEATURES, "x", 5.0)
+    assert found.query == NOBODY and [each[0] for each in ranker.asked] == [signature]
+    assert ranker.asked[0][1] == FEATURES and {near for _, _, _, near in found.intents} == {0.0}
 
 
 def test_the_reasoner_waits_no_longer_than_its_own_deadline(url, monkeypatch):
