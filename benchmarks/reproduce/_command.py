@@ -33,7 +33,7 @@ def parse(reproduction: Reproduction, argv: Sequence[str]) -> argparse.Namespace
     parser = argparse.ArgumentParser(
         prog=reproduction.command,
         description=f"{reproduction.title}: train and evaluate every row, write {OUT / reproduction.name}.md. "
-        "Interrupted, the same command goes on. A row is done again if its recipe has changed since.",
+        "Interrupted, the same command goes on. A row is done again if its recipe has changed since; one with more epochs goes on.",
         epilog=cost(reproduction),
     )
     for option, name in reproduction.choices.items():

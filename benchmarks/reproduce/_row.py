@@ -65,7 +65,8 @@ def do(
 ) -> Result:
     """Trains and evaluates `row`, whose run is `config`; what of it is done and still holds is not done again.
 
-    Training that was stopped goes on where it was; with other settings, or `again`, it starts anew.
+    Training that was stopped goes on where it was, and so does one of fewer epochs; with other settings, or `again`, it
+    starts anew.
 
     Args:
         sides: do it in this process, with these side processes; else each stage is a process of its own.
@@ -122,13 +123,16 @@ def _run(config: Config, stages: Sequence[Stage], here: bool) -> None:
 
 
 def make_room(row: Row, config: Config, again: bool) -> None:
-    """Removes the row's model if it is not one to go on with."""
+    """Removes the row's model if it is not one to go on with; a recipe of more epochs goes on with that of fewer."""
     made_of = records.read(config.folder, "examples").output
     now, before = Work(_settings.of(config, row), made_of), Work.read(config, row)
-    if again or before is None or (before.settings, before.examples) != (now.settings, now.examples):
-        for part in ("models", "evaluation"):
-            shutil.rmtree(config.folder / part / row.name, ignore_errors=True)
-        now.write(config, row)
+    known = before is not None and before.examples == now.examples and not again
+    if known and before.settings == now.settings:
+        return
+    longer = known and _settings.only_longer(before.settings, now.settings, config.variants[row.name])
+    for part in ("evaluation",) if longer else ("evaluation", "models"):
+        shutil.rmtree(config.folder / part / row.name, ignore_errors=True)
+    (replace(before, settings=now.settings) if longer else now).write(config, row)
 
 
 @contextmanager

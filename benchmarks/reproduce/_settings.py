@@ -9,7 +9,8 @@ from typing import Any
 from antiphon.config import Config
 from antiphon.work import LLM_FREE_TO_CHANGE
 from benchmarks.reproduce._rows import Row
-from trainer.train import FREE_TO_CHANGE
+from trainer.config import TrainConfig
+from trainer.train import FREE_TO_CHANGE, free_to_change
 
 # A checkpoint may be resumed with other values of these, but the figures move with them.
 _TRAIN = set(FREE_TO_CHANGE) - {"epochs", "patience", "validate_every"} | {"seed"}
@@ -37,6 +38,19 @@ def of(config: Config, row: Row) -> dict[str, Any]:
     found = {"reader": config.data.reader}
     found |= {name: values for name, (part, free) in parts.items() if (values := _changed(part, free))}
     return json.loads(json.dumps(found))
+
+
+def only_longer(before: dict[str, Any], now: dict[str, Any], train: TrainConfig) -> bool:
+    """Whether nothing but ``train.epochs`` differs, and training of ``before`` was on the way to ``now``."""
+    if "epochs" not in free_to_change(train):
+        return False
+    (fewer, old), (more, new) = (_epochs_and_rest(settings) for settings in (before, now))
+    return fewer < more and old == new
+
+
+def _epochs_and_rest(settings: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    rest = {"epochs": TrainConfig.epochs, **settings.get("train", {})}
+    return rest.pop("epochs"), {**settings, "train": rest}
 
 
 def _changed(part: Any, free: set[str]) -> dict[str, Any]:

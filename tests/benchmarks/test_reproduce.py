@@ -158,6 +158,33 @@ def test_a_model_is_gone_on_with_only_if_settings_and_examples_are_the_same(tmp_
     assert [stays(other, "b"), stays(other, "b"), stays(other, "b", again=True)] == [False, True, False]
 
 
+def test_a_model_is_gone_on_with_for_more_epochs_and_its_cost_adds_up(tmp_path):
+    def config(**settings):
+        return replace(REPRODUCTION.config(BEST), runs=str(tmp_path), variants={BEST.name: TrainConfig(**settings)})
+
+    folder = config().folder
+    files = [folder / part / BEST.name / "file" for part in ("models", "evaluation")]
+    records.write(folder, Record("examples", "", output="a"))
+
+    def stay(settings):
+        for file in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("made")
+        _row.make_room(BEST, settings, again=False)
+        return [file.exists() for file in files]
+
+    stay(config(epochs=9))
+    with _row.measured(BEST, config()):
+        sum(range(1000))
+    cost = _row.Work.read(config(), BEST).wall_seconds
+    assert stay(config(epochs=12)) == [True, False]
+    assert _row.Work.read(config(), BEST).wall_seconds == cost > 0
+    assert stay(config(epochs=12)) == [True, True]
+    assert stay(config(epochs=11)) == [False, False]  # what comes after it may have been chosen
+    assert stay(config(epochs=14, batch=7)) == [False, False]
+    assert _row.Work.read(config(), BEST).wall_seconds == 0
+
+
 def test_a_row_that_fails_is_told_with_its_log_and_leaves_a_page(tmp_path, capfd):
     data = DataConfig(reader="tables", events="no/such.csv")
     failing = replace(REPRODUCTION, config=lambda row: replace(REPRODUCTION.config(row), data=data))
