@@ -33,7 +33,8 @@ def parse(reproduction: Reproduction, argv: Sequence[str]) -> argparse.Namespace
     parser = argparse.ArgumentParser(
         prog=reproduction.command,
         description=f"{reproduction.title}: train and evaluate every row, write {OUT / reproduction.name}.md. "
-        "Interrupted, the same command goes on. A row is done again if its recipe has changed since; one with more epochs goes on.",
+        "Interrupted, the same command goes on. A row is done again if its recipe has changed since; with more epochs "
+        "alone it goes on.",
         epilog=cost(reproduction),
     )
     for option, name in reproduction.choices.items():
