@@ -20,6 +20,7 @@ import urllib3
 
 from antiphon.config import dump, load
 from benchmarks import _chat_run
+from benchmarks._service import started
 from feature_store.latest_sessions import LatestSessions
 from trainer.request_config import RequestTrainConfig
 
@@ -90,17 +91,9 @@ def _run(config: str, folder: Path, width: int, load_: Load) -> Path:
 
 @contextmanager
 def _serving(file: Path, settings: dict[str, str]) -> Iterator[str]:
-    command = [sys.executable, "-m", "antiphon.cli", "serve", "chatbot", "-c", str(file)]
-    command += [part for name, value in settings.items() for part in ("--set", f"chatbot.{name}={value}")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline()
-        if not line.startswith("chatbot ready "):
-            raise RuntimeError(f"the endpoint said {line!r}")
-        yield f"http://{line.split()[2]}/v1/chatbot:rank"
-    finally:
-        process.terminate()
-        process.wait()
+    changed = [part for name, value in settings.items() for part in ("--set", f"chatbot.{name}={value}")]
+    with started(["serve", "chatbot", "-c", str(file), *changed], "chatbot ready") as address:
+        yield f"http://{address}/v1/chatbot:rank"
 
 
 def _steady(

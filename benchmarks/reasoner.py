@@ -10,9 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,6 +24,7 @@ import urllib3
 
 from benchmarks import _chat_load, _machine
 from benchmarks._chat_load import Load
+from benchmarks._service import started
 from feature_store import reasoner_prompt
 
 KINDS = {
@@ -140,16 +138,8 @@ def _server(folder: Path, kind: str, settings: dict[str, Any], options: argparse
     content = {"name": kind, "runs": str(folder), "align": {"reasoner": reasoner}, "service": service}
     config = folder / "config.yaml"
     config.write_text(json.dumps(content))
-    command = [sys.executable, "-m", "antiphon.cli", "reasoner", "-c", str(config)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline()
-        if not line.startswith("reasoner ready "):
-            raise RuntimeError(f"{kind}: the server said {line!r}")
-        yield f"http://{line.split()[2]}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+    with started(["reasoner", "-c", str(config)], "reasoner ready") as address:
+        yield f"http://{address}"
 
 
 _POOL = urllib3.PoolManager(maxsize=64, retries=False)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 import tensorflow as tf
+from mutations import PROTOBUF, mutated
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -231,18 +232,6 @@ def test_tells_no_state_of_what_it_does_not_know(models, spec, code: str, messag
     assert (error.value.code().name, error.value.details()) == (code, message)
 
 
-def mutated(message: bytes, draw: random.Random) -> bytes:
-    """`message` cut off somewhere, or with a few bytes changed, removed or repeated."""
-    if draw.random() < 0.2:
-        return message[: draw.randrange(len(message))]
-    changed = bytearray(message)
-    for _ in range(draw.randint(1, 4)):
-        start = draw.randrange(len(changed))
-        end = min(start + draw.randint(0, 3), len(changed))
-        changed[start:end] = draw.choice([draw.randbytes(2), b"\xff" * 9, b"", changed[start:end] * 3])
-    return bytes(changed)
-
-
 def test_no_mutated_message_breaks_the_server(server, channel, predictor, example) -> None:
     examples = {"model_spec": {"name": "scorer"}, "input": {"example_list": {"examples": [example(x=[1, 2])]}}}
     task = {"model_spec": {"name": "scorer"}, "method_name": "tensorflow/serving/classify"}
@@ -266,7 +255,7 @@ def test_no_mutated_message_breaks_the_server(server, channel, predictor, exampl
         call = channel.unary_unary(f"/tensorflow.serving.{method}")  # bytes in, bytes out
         for _ in range(60):
             with contextlib.suppress(grpc.RpcError):
-                call(mutated(message.SerializeToString(), draw), timeout=30)
+                call(mutated(message.SerializeToString(), draw, PROTOBUF), timeout=30)
     assert predictor.Predict(both, timeout=30).model_spec.version.value == 2
     assert server.process.poll() is None
 
