@@ -207,21 +207,24 @@ def _candidates(number: int) -> Work:
         from llm_offline.alignment.teachers import teacher
 
         align, mine = config.align, adapter(config, number - 1)
-        teachers = {name: teacher(_asked(config, number, name), align.reasoner, mine) for name in align.teachers}
-        out, sessions = folder(config, number) / "candidates", Path(align.sessions)
+        rankers, out = folder(config, number - 1) / "rankers", folder(config, number) / "candidates"
+        asked = questioned(config, rankers, out.parent)
+        teachers = {name: teacher(settings, align.reasoner, mine) for name, settings in asked.items()}
+        sessions = Path(align.sessions)
         return candidates.run(sessions, out, teachers, align.own, limit=align.limit)
 
     return do
 
 
-def _asked(config: Config, number: int, name: str) -> TeacherConfig:
-    """A teacher of a round; what the ranker before it would ask is written down first."""
-    settings = config.align.teachers[name]
-    if settings.kind != "ranker":
-        return settings
-    file = folder(config, number) / f"{name}.jsonl"
-    ranker(config).questions(config, folder(config, number - 1) / "rankers", file, settings.samples)
-    return replace(settings, kind="file", file=str(file))
+def questioned(config: Config, rankers: Path, out: Path) -> dict[str, TeacherConfig]:
+    """The teachers; in the place of one of kind ``ranker`` the file, in ``out``, of what those of ``rankers`` ask."""
+    found = dict(config.align.teachers)
+    for name, settings in config.align.teachers.items():
+        if settings.kind == "ranker":
+            file = out / f"{name}.jsonl"
+            ranker(config).questions(config, rankers, file, settings.samples)
+            found[name] = replace(settings, kind="file", file=str(file))
+    return found
 
 
 def _vectors(number: int) -> Work:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon import chat_ranker, chatbot, records
+from antiphon.align import questioned
 from antiphon.config import Config
 from beam_jobs import queries as query_job
 from benchmarks.reproduce import _rgalign_rewards
@@ -127,13 +128,8 @@ class World:
         made_of = [folders.version(texts), folders.version(judges), asdict(align.reasoner), asked, align.limit]
 
         def work() -> dict[str, Any]:
-            teachers = {}
-            for name, settings in align.teachers.items():
-                if settings.kind == "ranker":
-                    file = self.folder / f"{name}.jsonl"
-                    chat_ranker.questions(self.config, judges, file, settings.samples)
-                    settings = replace(settings, kind="file", file=str(file))
-                teachers[name] = teacher(settings, align.reasoner)
+            asked = questioned(self.config, judges, self.folder)
+            teachers = {name: teacher(settings, align.reasoner) for name, settings in asked.items()}
             return candidates.run(texts, out, teachers, align.own, limit=align.limit)
 
         once(out, made_of, work, resumes=True)
