@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+OF_SERVICE = "service"
+"""As `chatbot.reasoner`: that of the section `service`."""
 _FIRST_SECONDS = 60.0
 """The ranker's first answer may take: its graph is laid out."""
 
@@ -33,6 +35,7 @@ def run(config: Config) -> int:
         RuntimeError: the ranker cannot be served, or does not take the sessions' features.
     """
     require(bool(config.chat.path), "chat.path", "must be given: the run has no chatbot", config.chat.path)
+    reasoner_url(config)
     base = versions(config)
 
     from serving import exported_ranker
@@ -54,7 +57,7 @@ def run(config: Config) -> int:
         )  # fmt: skip
         http = HttpServer(api, limits)
         http.start()
-        asks = f"{own.reasoner} model={_reasoner_model(config, ranker)}" if own.reasoner else "nobody"
+        asks = f"{reasoner_url(config)} model={_reasoner_model(config, ranker)}" if own.reasoner else "nobody"
         print(f"chatbot ready {own.host}:{http.port} ranker={ranker.model}/{ranker.version}@{address} reasoner={asks}",
               flush=True)  # fmt: skip
         told.wait()
@@ -85,7 +88,8 @@ def answering(config: Config, ranker: ExportedRanker, client: Client) -> Iterato
     reasoner = None
     if own.reasoner and ranker.query:
         reasoner = ReasonerClient(ReasonerClientConfig(
-            own.reasoner, _reasoner_model(config, ranker), ranker.width, own.max_deadline_ms, own.api_key, own.threads,
+            reasoner_url(config), _reasoner_model(config, ranker), ranker.width, own.max_deadline_ms, own.api_key,
+            own.threads,
         ))  # fmt: skip
     signature = WITHOUT if ranker.query else WITH
     _ask_first(client, request_inputs.inputs(row, ranker.features), signature)
@@ -145,8 +149,7 @@ def _ranker(config: Config, base: Path) -> Iterator[str]:
     except StatusError as error:
         raise RuntimeError(f"Failed to start server. Error: {error}") from error
     try:
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        yield f"{host}:{server.grpc_port}"
+        yield f"{_host(settings.host)}:{server.grpc_port}"
     finally:
         server.stop()
 
@@ -170,6 +173,24 @@ def _answers(client: Client) -> bool:
         return any(each["state"] == "AVAILABLE" for each in client.status(timeout=1.0))
     except ServingError:
         return False
+
+
+def reasoner_url(config: Config) -> str:
+    """Of the reasoner, up to and with /v1; "" where nobody is asked.
+
+    Raises:
+        ValueError: it is that of the section `service`, whose port is any free one.
+    """
+    own, service = config.chatbot.reasoner, config.service
+    if own != OF_SERVICE:
+        return own
+    require(service.port > 0, "chatbot.reasoner", "must be a URL where service.port is 0, any free one", own)
+    return f"http://{_host(service.host)}:{service.port}/v1"
+
+
+def _host(name: str) -> str:
+    """As it stands in an address."""
+    return f"[{name}]" if ":" in name else name
 
 
 def _reasoner_model(config: Config, ranker: ExportedRanker) -> str:

@@ -35,7 +35,7 @@ class ChatbotConfig:
     top: int = 3  # intents of an answer, unless the request says otherwise
     entry_point: str = "entry_point"  # the feature of the sessions that a request may give beside a user; "": none
     ranker: str = ""  # "host:port" of gRPC where it is served elsewhere; "": served by this process, as `serve` says
-    reasoner: str = "http://127.0.0.1:8700/v1"  # OpenAI's interface up to and with /v1; "": nobody is asked
+    reasoner: str = "service"  # that of the section `service`, a URL of OpenAI's interface with /v1, or "": nobody
     reasoner_model: str = ""  # "": the adapter's version that the ranker was trained with
     api_key: str = ""  # the environment variable that holds the reasoner's key; "" sends none
     write_seconds: float = 20.0  # that the reasoner has to write a query out, which is for the page alone

@@ -94,6 +94,19 @@ def test_the_ranker_of_the_newest_aligned_round_is_served_and_exported_once(chat
     assert serve_chatbot.versions(moved) == found and [path.name for path in found.iterdir()] == ["1"]
 
 
+def test_the_reasoner_is_where_the_service_listens_unless_a_url_or_nobody_is_named():
+    config = Config("chat")
+    assert serve_chatbot.reasoner_url(config) == "http://127.0.0.1:8700/v1"
+    moved = replace(config, service=replace(config.service, host="::1", port=9))
+    assert serve_chatbot.reasoner_url(moved) == "http://[::1]:9/v1"
+    for named in ("http://elsewhere:1/v1", ""):
+        other = replace(moved, chatbot=replace(config.chatbot, reasoner=named))
+        assert serve_chatbot.reasoner_url(other) == named
+    free = replace(config, service=replace(config.service, port=0))
+    with pytest.raises(ValueError, match="chatbot.reasoner must be a URL where service.port is 0"):
+        serve_chatbot.reasoner_url(free)
+
+
 def test_what_cannot_be_served_is_told_before_anything_is_loaded(chat_config):
     with pytest.raises(ValueError, match="chat.path must be given: the run has no chatbot"):
         serve_chatbot.run(Config("none"))
