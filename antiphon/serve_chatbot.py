@@ -13,6 +13,7 @@ from antiphon import align, chat_page, work
 from antiphon.config import Config
 from feature_store import folders
 from feature_store.checks import require
+from feature_store.end_signals import until_told
 
 if TYPE_CHECKING:
     from serving.chat_api import ChatApi
@@ -42,7 +43,6 @@ def run(config: Config) -> int:
     from serving.client import Client
     from serving.config import ServeConfig
     from serving.http_server import HttpServer
-    from serving.server import until_told
 
     own, ranker = config.chatbot, exported_ranker.newest(base)
     with (

@@ -6,11 +6,8 @@ python -m serving.server --model_name=sasrec --model_base_path=export/sasrec
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
-import signal
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +16,7 @@ import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from feature_store.end_signals import until_told
 from serving import flags, health, model_config, runtime, text_config, tls
 from serving.config import ServeConfig
 from serving.config_watch import ModelConfigWatch
@@ -100,18 +98,14 @@ class Server:
             prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
                 PredictionService(self._registry, inference, metrics, request_log), self._grpc
             )
-            model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-                ModelService(self._registry), self._grpc
-            )
+            model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._registry), self._grpc)
             if config.enable_retrieval:
                 RetrievalService(self._registry, metrics).add_to(self._grpc)
             if config.enable_grpc_healthcheck_service:
                 health.add_to(self._grpc, SERVICES)
             self.grpc_port = _bind(self._grpc, config, credentials)
             timeout = config.rest_timeout_ms / 1000 or None
-            api = RestApi(
-                self._registry, inference, metrics, request_log, metrics_path, timeout, config.rest_cors
-            )
+            api = RestApi(self._registry, inference, metrics, request_log, metrics_path, timeout, config.rest_cors)
             self._http = HttpServer(api, config)
         except OSError:
             self._registry.stop()
@@ -184,20 +178,6 @@ def _listen(server: grpc.Server, address: str, credentials: grpc.ServerCredentia
     if port == 0:
         raise OSError(f"{field}: cannot listen on {address}")
     return port
-
-
-@contextlib.contextmanager
-def until_told() -> Iterator[threading.Event]:
-    """An event that SIGTERM or SIGINT sets within the block. Must run on the main thread."""
-    told = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield told
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def run(models: dict[str, Path] | Sequence[ModelConfig], config: ServeConfig) -> None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 import torch
 
+from feature_store.end_signals import until_told
 from llm_offline.config import LlmConfig
 from llm_offline.knowledge.learner import Learner
 from llm_offline.knowledge.reasoner import Question, Reasoner
@@ -220,21 +219,19 @@ def run(titles: Sequence[str], folder: Path, config: LlmConfig) -> None:
         OSError: the port is taken. DataError: the newest checkpoint is not whole.
         ValueError, FileNotFoundError: as `language_model.load`, `Reasoner` and `Learner.restore`.
     """
-    told = threading.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, lambda *_: told.set())
-    tf.config.set_visible_devices([], "GPU")
-    language_model = load(config)
-    reasoner = Reasoner(language_model, text_of(titles, language_model, config, folder), config)
-    learner = Learner(reasoner, config)
-    service = LinkService(learner, Checkpoints(folder), config)
-    step = service.resume()
-    address = f"{config.host}:{config.port or _free_port(config.host)}"
-    _server = start(service, str(reasoner.wire).removeprefix("torch."), address)
-    where = f"address={address} model={language_model.model_id} adapter={learner.version} step={step}"
-    print(f"llm ready {where} titles={len(titles)}", flush=True)
-    told.wait()
-    service.end()
+    with until_told() as told:
+        tf.config.set_visible_devices([], "GPU")
+        language_model = load(config)
+        reasoner = Reasoner(language_model, text_of(titles, language_model, config, folder), config)
+        learner = Learner(reasoner, config)
+        service = LinkService(learner, Checkpoints(folder), config)
+        step = service.resume()
+        address = f"{config.host}:{config.port or _free_port(config.host)}"
+        _server = start(service, str(reasoner.wire).removeprefix("torch."), address)
+        where = f"address={address} model={language_model.model_id} adapter={learner.version} step={step}"
+        print(f"llm ready {where} titles={len(titles)}", flush=True)
+        told.wait()
+        service.end()
 
 
 def _free_port(host: str) -> int:

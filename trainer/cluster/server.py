@@ -11,9 +11,9 @@ import json
 import os
 import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 
+from feature_store.end_signals import until_told
 from trainer.cluster.launcher import PARENT
 
 if TYPE_CHECKING:
@@ -39,23 +39,20 @@ def serve(tf_config: dict, threads: int | None = None) -> None:
     tasks = len(tf_config["cluster"].get(role, ()))
     if index >= tasks:
         raise ValueError(f"TF_CONFIG: there is no {role} {index}, the cluster has {tasks}")
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    with until_told() as told:
+        import tensorflow as tf
 
-    import tensorflow as tf
-
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    options = session_config(role, index, gpus, _peers(tf_config["cluster"], role), threads)
-    server = tf.distribute.Server(
-        tf.train.ClusterSpec(tf_config["cluster"]), role, index, protocol="grpc", config=options
-    )
-    print(f"{role} {index} serves at {server.target}", flush=True)
-    parent = os.environ.get(PARENT)
-    while not ended.wait(1.0):
-        if parent and os.getppid() != int(parent):
-            break
-    os._exit(0)  # the runtime has no clean end while clients are connected
+        gpus = len(tf.config.list_physical_devices("GPU"))
+        options = session_config(role, index, gpus, _peers(tf_config["cluster"], role), threads)
+        server = tf.distribute.Server(
+            tf.train.ClusterSpec(tf_config["cluster"]), role, index, protocol="grpc", config=options
+        )
+        print(f"{role} {index} serves at {server.target}", flush=True)
+        parent = os.environ.get(PARENT)
+        while not told.wait(1.0):
+            if parent and os.getppid() != int(parent):
+                break
+        os._exit(0)  # the runtime has no clean end while clients are connected
 
 
 def session_config(
