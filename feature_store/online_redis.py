@@ -74,13 +74,16 @@ class RedisOnlineStore(OnlineStore):
     def _write(self, view: FeatureView, keys: list[bytes], columns: list[pa.Array], times: np.ndarray) -> None:
         names = [key + self._project.encode() for key in keys]
         values = [encode_column(field, column) for field, column in zip(view.features, columns, strict=True)]
-        fields, time_field = self._fields(view), f"_ts:{view.name}".encode()
-        stored = self._send([(b"HGET", name, time_field) for name in names])
-        cells = zip(names, times.tolist(), stored, *values, strict=True)
+        time_field = f"_ts:{view.name}".encode()
+        stored = self._send((b"HGET", None, time_field), zip(names, strict=True))
+        fields = itertools.chain.from_iterable((field, None) for field in self._fields(view))
         self._send(
-            (b"HSET", name, *itertools.chain.from_iterable(zip(fields, row, strict=True)), time_field, _timestamp(time))
-            for name, time, before, *row in cells
-            if before is None or time >= _microseconds(before)
+            (b"HSET", None, *fields, time_field, None),
+            (
+                (*row, _timestamp(time))
+                for time, before, *row in zip(times.tolist(), stored, names, *values, strict=True)
+                if before is None or time >= _microseconds(before)
+            ),
         )
 
     def _read(self, view: FeatureView, keys: list[bytes]) -> Iterator[tuple[Sequence[bytes | None], int | None]]:
@@ -91,18 +94,20 @@ class RedisOnlineStore(OnlineStore):
             for *row, time in pipe.execute():
                 yield row, None if time is None else _microseconds(time)
 
-    def _send(self, commands: Iterable[tuple[bytes, ...]]) -> list[Any]:
-        """The answers to the commands, in their order."""
+    def _send(self, command: Sequence[bytes | None], rows: Iterable[tuple[bytes, ...]]) -> list[Any]:
+        """The answers to one command a row, in their order; the row's values stand where ``command`` has None."""
         if self._cluster:
             with self._client.pipeline() as pipe:
-                for command, *rest in commands:
-                    pipe.execute_command(command.decode(), *rest)
+                name, *parts = command
+                for row in rows:
+                    own = iter(row)
+                    pipe.execute_command(name.decode(), *(next(own) if part is None else part for part in parts))
                 return pipe.execute()
         pool = self._client.connection_pool
         connection = pool.get_connection()
         try:
             sent = 0
-            for packet, count in _packets(commands):
+            for packet, count in _packets(command, rows):
                 connection.send_packed_command([packet], check_health=not sent)
                 sent += count
             return [connection.read_response(disable_decoding=True) for _ in range(sent)]
@@ -133,15 +138,21 @@ def _cluster(nodes: Sequence[tuple[str, str]], settings: dict[str, Any]) -> Any:
     return RedisCluster(startup_nodes=[ClusterNode(host, int(port or 6379)) for host, port in nodes], **settings)
 
 
-def _packets(commands: Iterable[tuple[bytes, ...]]) -> Iterator[tuple[bytes, int]]:
+def _packets(command: Sequence[bytes | None], rows: Iterable[tuple[bytes, ...]]) -> Iterator[tuple[bytes, int]]:
     """Commands in Redis's protocol, an array of strings each, every one with its length before it; and their number."""
-    left = iter(commands)
+    parts = (b"$%d\r\n%b\r\n" if part is None else _string(part).replace(b"%", b"%%") for part in command)
+    form = b"*%d\r\n%b" % (len(command), b"".join(parts))
+    left = iter(rows)
     while some := list(itertools.islice(left, _PACKET)):
-        parts = []
-        for command in some:
-            parts.append(b"*%d\r\n" % len(command))
-            parts += [b"$%d\r\n%b\r\n" % (len(part), part) for part in command]
-        yield b"".join(parts), len(some)
+        yield b"".join([form % _with_lengths(row) for row in some]), len(some)
+
+
+def _string(part: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(part), part)
+
+
+def _with_lengths(row: tuple[bytes, ...]) -> tuple[int | bytes, ...]:
+    return tuple(itertools.chain.from_iterable(zip(map(len, row), row, strict=True)))
 
 
 def _timestamp(microseconds: int) -> bytes:

@@ -10,14 +10,16 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from redis import Redis
+from hypothesis import given
+from hypothesis import strategies as st
+from redis import Connection, Redis
 from redis.exceptions import ResponseError
 from redis_process import RedisProcess
 
 from feature_store import build, definitions, folders, online
 from feature_store.config import OnlineStoreConfig
 from feature_store.errors import DataError, StoreTimeout, StoreUnavailable
-from feature_store.online_redis import RedisOnlineStore, _microseconds, _timestamp
+from feature_store.online_redis import RedisOnlineStore, _microseconds, _packets, _timestamp
 from feature_store.schema import Field, Schema
 
 ODD = "line\nbreak é '"
@@ -159,9 +161,26 @@ def test_a_cluster_s_keys_lie_on_all_of_its_servers(redis_cluster):
 def test_an_interrupted_exchange_leaves_no_answers_for_the_next(redis_address):
     """Some answers were not read: the connection is given up, so the next command does not take them for its own."""
     with RedisOnlineStore(SCHEMA, f"test_{uuid.uuid4().hex}", redis_address) as store:
+        text, number = (f"{name}_{uuid.uuid4().hex}".encode() for name in ("text", "number"))
+        store._send((b"SET", None, b"no number"), [(text,)])
         with pytest.raises(ResponseError):
-            store._send([(b"GET", b"a", b"b"), (b"SET", b"x", b"1")])  # GET takes one key
-        assert store._send([(b"ECHO", b"mine")]) == [b"mine"]
+            store._send((b"INCR", None), [(text,), (number,)])
+        assert store._send((b"ECHO", None), [(b"mine",)]) == [b"mine"]
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.binary()), max_size=4),
+    st.lists(st.lists(st.binary(), min_size=4, max_size=4), max_size=3),
+)
+def test_packets_are_the_client_s_own_commands(parts, rows):
+    """Byte for byte, whatever is in them: a field's hash may hold a percent sign."""
+    own = [tuple(row[: parts.count(None)]) for row in rows]
+    commands = [
+        (b"HSET", *(next(values) if part is None else part for part in parts))
+        for values in map(iter, own)
+    ]
+    sent = b"".join(packet for packet, _ in _packets((b"HSET", *parts), own))
+    assert sent == b"".join(b"".join(Connection().pack_command(*command)) for command in commands)
 
 
 @pytest.mark.parametrize("time", [0, 1, 999_999, 1_000_000, 1_700_000_000_123_456, -1, -1_500_000])
