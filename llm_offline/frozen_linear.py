@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from llm_offline.linears import replace_linears
+
 
 class FrozenLinear(nn.Module):
     """``x W^T + b`` for x (…, in) → (…, out), float32 on the CPU; only x gets a gradient."""
@@ -32,15 +34,7 @@ def freeze_linears(model: nn.Module) -> int:
     """
     if not torch.backends.mkldnn.is_available():
         return 0
-    found = [
-        (parent, name, child)
-        for parent in model.modules()
-        for name, child in parent.named_children()
-        if type(child) is nn.Linear and child.weight.dtype == torch.float32
-    ]
-    for parent, name, child in found:
-        setattr(parent, name, FrozenLinear(child))
-    return len(found)
+    return replace_linears(model, FrozenLinear)
 
 
 class _Product(torch.autograd.Function):

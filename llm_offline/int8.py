@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from llm_offline.linears import replace_linears
+
 _LEAST = 1e-12  # of a scale: rows of zeros
 
 
@@ -13,15 +15,7 @@ def quantize_linears(model: nn.Module) -> int:
 
     The model can then no longer be trained or saved.
     """
-    found = [
-        (parent, name, child)
-        for parent in model.modules()
-        for name, child in parent.named_children()
-        if type(child) is nn.Linear and child.weight.dtype == torch.float32
-    ]
-    for parent, name, child in found:
-        setattr(parent, name, Int8Linear(child))
-    return len(found)
+    return replace_linears(model, Int8Linear)
 
 
 class Int8Linear(nn.Module):
