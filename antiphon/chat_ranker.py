@@ -16,7 +16,7 @@ from antiphon import chatbot, records
 from antiphon.config import Config
 from feature_store import folders
 from feature_store.checks import require
-from trainer.request_config import RequestTrainConfig
+from trainer.requests.config import RequestTrainConfig
 
 KIND, BEGUN = "chat_rankers", "begun.json"
 TOLD = ("gauc", "recall@3", "recall@5", "ndcg@3", "ndcg@5", "mrr@5", "hit@3")
@@ -38,10 +38,12 @@ def train(config: Config, queries: Path, out: Path, whole: tuple[Path, Path] | N
     Raises:
         ValueError: ``chat.reward`` names no ranker. DataError: sessions or queries are not whole.
     """
-    from trainer import request_metrics, request_saved, train
+    from trainer import train
     from trainer.cluster.strategy import InProcess
-    from trainer.request_input import Requests
-    from trainer.request_scores import RequestScores
+    from trainer.requests import metrics as request_metrics
+    from trainer.requests import saved as request_saved
+    from trainer.requests.input import Requests
+    from trainer.requests.scores import RequestScores
 
     out, ranker, folds = Path(out), _ranker(config), config.align.folds
     _begin(out, {"queries": folders.version(queries), "folds": folds, "settings": settings(config)})
@@ -75,7 +77,7 @@ def reward(config: Config, candidates: Path, vectors: Path, rankers: Path, out: 
     import pyarrow as pa
 
     from feature_store import alignment_tables
-    from trainer.rewards import rewards
+    from trainer.requests.rewards import rewards
 
     told = folders.read_manifest_of(KIND, Path(rankers), "the chatbot's rankers")
     parts = []
@@ -103,10 +105,10 @@ def questions(config: Config, rankers: Path, out: Path, count: int) -> None:
         DataError: a folder is not whole.
     """
     from feature_store import intents
-    from trainer import request_saved
     from trainer.cluster.strategy import InProcess
-    from trainer.request_input import Requests
-    from trainer.request_scores import RequestScores
+    from trainer.requests import saved as request_saved
+    from trainer.requests.input import Requests
+    from trainer.requests.scores import RequestScores
 
     told = folders.read_manifest_of(KIND, Path(rankers), "the chatbot's rankers")
     base, lines = intents.read(config.folder / "intents").to_pylist(), []  # in the order of the scores

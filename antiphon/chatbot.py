@@ -89,7 +89,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     """Every ranker on the test split; of a simulated log also the oracle."""
     summary = conversion.evaluate(config)
     if _truth(config).is_file():
-        from trainer import request_oracle
+        from trainer.requests import oracle as request_oracle
 
         out = config.folder / "evaluation" / "oracle"
         found = request_oracle.run(config.folder / "requests", _truth(config), out, config.judge)
@@ -99,7 +99,7 @@ def evaluate(config: Config) -> dict[str, Any]:
 
 def export(config: Config) -> dict[str, Any]:
     """The ranker that did best on validation, with the intents' index."""
-    from trainer import tower_export
+    from trainer.requests import tower_export
 
     return conversion.export_best(config, tower_export.run)
 

@@ -32,7 +32,7 @@ from llm_offline.config import EmbedConfig, LlmConfig, PromptConfig, SourceConfi
 from llm_offline.profile_config import GroupConfig, ProfileConfig
 from serving.config import ChatbotConfig, IndexConfig, ServeConfig
 from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
-from trainer.request_config import RequestEvaluateConfig, RequestTrainConfig
+from trainer.requests.config import RequestEvaluateConfig, RequestTrainConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 

@@ -58,8 +58,8 @@ def train(config: Config, name: str) -> dict[str, Any]:
 
 def evaluate(config: Config) -> dict[str, Any]:
     """Every ranker on the test split; then every one against the first, over the same users."""
-    from trainer import request_evaluate
     from trainer.cluster import roles
+    from trainer.requests import evaluate as request_evaluate
 
     data, folder = config.folder / "requests", config.folder / "evaluation"
     summary: dict[str, Any] = {}
@@ -77,8 +77,8 @@ def evaluate(config: Config) -> dict[str, Any]:
 
 
 def export(config: Config) -> dict[str, Any]:
-    """The ranker that did best on validation, by `request_export`."""
-    from trainer import request_export
+    """The ranker that did best on validation, by `trainer.requests.export`."""
+    from trainer.requests import export as request_export
 
     return export_best(config, request_export.run)
 

@@ -11,7 +11,7 @@ from feature_store.errors import DataError
 
 if TYPE_CHECKING:
     from llm_offline.alignment.judge import Case, Judge
-    from trainer.request_scores import Scored
+    from trainer.requests.scores import Scored
 
 FILE = "hits.json"
 
@@ -27,7 +27,7 @@ def run(config: Config) -> dict[str, Any]:
     """
     from feature_store import intents
     from llm_offline.alignment.judge import hit_rate
-    from trainer import request_evaluate
+    from trainer.requests import evaluate as request_evaluate
 
     base, out = intents.read(config.folder / "intents"), config.folder / "evaluation"
     names = base["intent_id"].to_pylist()

@@ -125,7 +125,7 @@ def versions(config: Config) -> Path:
     newest = whole[-1]
     out = newest.parent / "export" / folders.version(newest) / config.chat.reward
     if not any(out.glob("[0-9]*")):
-        from trainer import tower_export
+        from trainer.requests import tower_export
 
         tower_export.run(newest / "all" / "requests", newest / "all" / "model", out, config.export)
     return out

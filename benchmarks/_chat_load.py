@@ -22,7 +22,7 @@ from antiphon.config import dump, load
 from benchmarks import _chat_run
 from benchmarks._service import started
 from feature_store.latest_sessions import LatestSessions
-from trainer.request_config import RequestTrainConfig
+from trainer.requests.config import RequestTrainConfig
 
 WITH, WITHOUT = "with_reasoner", "without_reasoner"
 

@@ -34,7 +34,8 @@ def main(file: str, width: str) -> None:
     from antiphon import chatbot, records
     from antiphon.config import load
     from feature_store.datasets.chatbot import simulate
-    from trainer import tower_export, train
+    from trainer import train
+    from trainer.requests import tower_export
 
     config = load(file)
     run, requests, model = config.folder, config.folder / "requests", config.folder / "models" / RANKER

@@ -1,4 +1,4 @@
-"""What an exported version of a chatbot's ranker says of itself (`trainer.tower_export`)."""
+"""What an exported version of a chatbot's ranker says of itself (`trainer.requests.tower_export`)."""
 
 from __future__ import annotations
 

@@ -33,10 +33,10 @@ from trainer.monitor import Monitor
 from trainer.next_item import NextItem
 from trainer.progress import Progress
 from trainer.recommender import Recommender
-from trainer.request_config import RequestTrainConfig
-from trainer.request_input import Requests
-from trainer.request_ranker import RequestRanker
-from trainer.request_task import RequestTask
+from trainer.requests.config import RequestTrainConfig
+from trainer.requests.input import Requests
+from trainer.requests.ranker import RequestRanker
+from trainer.requests.task import RequestTask
 from trainer.stored import Stored
 from trainer.task import Task
 from trainer.train import TASKS, claim, write_json

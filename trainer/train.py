@@ -16,7 +16,7 @@ from trainer.cluster.environment import from_environment
 from trainer.cluster.launcher import ClusterSize
 from trainer.config import TrainConfig
 from trainer.loop_config import LoopConfig
-from trainer.request_config import RequestTrainConfig
+from trainer.requests.config import RequestTrainConfig
 
 TASKS = {"next_item": TrainConfig, "requests": RequestTrainConfig}
 """What can be trained, by the name that a coordinator's command line calls it."""

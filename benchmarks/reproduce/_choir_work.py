@@ -20,10 +20,12 @@ from benchmarks.reproduce._choir_rows import ORACLE, OWN, SIMULATED, Row, config
 from benchmarks.reproduce._once import made_with, once, read
 from feature_store import conversions, folders, requests
 from feature_store.market.simulate import simulate
-from trainer import request_evaluate, request_saved, train
+from trainer import train
 from trainer.calibration import Calibration
-from trainer.request_input import Requests
-from trainer.request_scores import Scored
+from trainer.requests import evaluate as request_evaluate
+from trainer.requests import saved as request_saved
+from trainer.requests.input import Requests
+from trainer.requests.scores import Scored
 
 Configure = Callable[[Row, Path], Config]
 

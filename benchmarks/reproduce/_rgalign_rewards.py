@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from antiphon import records
 from feature_store import alignment_tables, folders
-from trainer import rewards as judging
+from trainer.requests import rewards as judging
 
 
 def agreement(rewards: Path, judges: Path, vectors: Path, truth: Path, out: Path) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 
 from benchmarks.reproduce._rgalign_rows import METRICS, STEPS, Row, Step
 from feature_store import folders
-from trainer import request_evaluate
-from trainer.request_config import RequestEvaluateConfig
-from trainer.request_statistics import Measures, mean_of, measures, paired
+from trainer.requests import evaluate as request_evaluate
+from trainer.requests.config import RequestEvaluateConfig
+from trainer.requests.statistics import Measures, mean_of, measures, paired
 
 
 def compare(

@@ -37,7 +37,9 @@ from feature_store import folders
 from feature_store.datasets.chatbot import simulate
 from llm_offline.alignment import best_of_n, candidates, refinement
 from llm_offline.alignment.teachers import teacher
-from trainer import request_evaluate, request_oracle, train
+from trainer import train
+from trainer.requests import evaluate as request_evaluate
+from trainer.requests import oracle as request_oracle
 
 Configure = Callable[[Path], Config]
 

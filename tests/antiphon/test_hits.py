@@ -11,9 +11,9 @@ from antiphon.config import load
 from feature_store import intents
 from feature_store.errors import DataError
 from llm_offline.alignment.judge import Remembered
-from trainer import request_evaluate
 from trainer.calibration import Calibration
-from trainer.request_scores import Scored
+from trainer.requests import evaluate as request_evaluate
+from trainer.requests.scores import Scored
 
 NAMES = ["late", "pay", "refund", "return"]
 LOGITS = np.array([[3.0, 2.0, 1.0, 0.0], [0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 0.0, 9.0]])

@@ -7,8 +7,8 @@ from pathlib import Path
 import chat_requests
 
 from trainer import train
-from trainer.request_config import RequestModelConfig, RequestTrainConfig, ScheduledOptimizerConfig
-from trainer.tower_config import TowerConfig
+from trainer.requests.config import RequestModelConfig, RequestTrainConfig, ScheduledOptimizerConfig
+from trainer.requests.tower_config import TowerConfig
 
 CONFIG = RequestTrainConfig(
     batch=30, epochs=6, steps_per_schedule=2, validate_every=6, checkpoint_every=6, select="ndcg@3",

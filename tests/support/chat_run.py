@@ -64,8 +64,9 @@ def write(folder: Path) -> Path:
     """The whole run under ``folder``, and the config file that serves it, which is returned."""
     import chat_model
 
-    from trainer import tower_export, train
+    from trainer import train
     from trainer.config import ExportConfig
+    from trainer.requests import tower_export
 
     run = folder / "chat"
     chat = data(run)

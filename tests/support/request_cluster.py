@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from trainer.request_config import RequestTrainConfig
+from trainer.requests.config import RequestTrainConfig
 
 _SCRIPT = """
 import json, sys
@@ -18,10 +18,10 @@ from pathlib import Path
 from trainer.cluster import strategy
 from trainer.cluster.launcher import ClusterSize, LocalCluster
 from trainer.loop import Trainer
-from trainer.request_config import RequestTrainConfig
-from trainer.request_input import Requests
-from trainer.request_ranker import RequestRanker
-from trainer.request_task import RequestTask
+from trainer.requests.config import RequestTrainConfig
+from trainer.requests.input import Requests
+from trainer.requests.ranker import RequestRanker
+from trainer.requests.task import RequestTask
 from dataclasses import replace
 
 data, out = Requests(Path(sys.argv[1])), Path(sys.argv[2])

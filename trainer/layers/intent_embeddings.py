@@ -9,7 +9,7 @@ import tensorflow as tf
 from feature_store.request_schema import ITEM
 from trainer.layers.features import Feature
 from trainer.layers.request_embeddings import RequestEmbeddings
-from trainer.request_input import Requests, Rows
+from trainer.requests.input import Requests, Rows
 
 _ALL = "ids"
 

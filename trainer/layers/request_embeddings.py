@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from feature_store.request_schema import ITEM, RequestFeature
 from trainer.layers.features import Feature
-from trainer.request_input import Requests, Rows
+from trainer.requests.input import Requests, Rows
 
 
 class Embedded(NamedTuple):

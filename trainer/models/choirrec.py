@@ -15,8 +15,8 @@ from trainer.layers.reliability import Reliability
 from trainer.layers.request_embeddings import Embedded
 from trainer.layers.target_attention import TargetAttention
 from trainer.models.request_model import Outputs, RequestModel, cross_entropy, spread
-from trainer.request_config import RequestTrainConfig
-from trainer.request_input import Requests, Rows
+from trainer.requests.config import RequestTrainConfig
+from trainer.requests.input import Requests, Rows
 
 
 class ChoirRec(RequestModel):

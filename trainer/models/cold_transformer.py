@@ -9,7 +9,7 @@ from trainer.layers.attention import TransformerBlock
 from trainer.layers.request_embeddings import Embedded
 from trainer.models.base import Base
 from trainer.models.request_model import Outputs, spread
-from trainer.request_input import Requests, Rows
+from trainer.requests.input import Requests, Rows
 
 
 class ColdTransformer(Base):

@@ -10,7 +10,7 @@ from trainer.layers.perceptron import Perceptron
 from trainer.layers.request_embeddings import Embedded
 from trainer.models.base import Base, mean
 from trainer.models.request_model import Outputs, cross_entropy, spread
-from trainer.request_input import Requests, Rows
+from trainer.requests.input import Requests, Rows
 
 
 class Melt(Base):

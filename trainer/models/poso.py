@@ -10,7 +10,7 @@ from trainer.layers.perceptron import Perceptron
 from trainer.layers.request_embeddings import Embedded
 from trainer.models.base import Base
 from trainer.models.request_model import Outputs, spread
-from trainer.request_input import Rows
+from trainer.requests.input import Rows
 
 SCALE = 2.0
 """C of the paper: what a gate of one half is multiplied with, so that it changes nothing."""

@@ -12,8 +12,8 @@ from trainer.layers.perceptron import Perceptron
 from trainer.layers.request_embeddings import Embedded
 from trainer.layers.sequence_encoder import SequenceEncoder
 from trainer.models.towers import Towers
-from trainer.request_config import RequestTrainConfig
-from trainer.request_input import Requests
+from trainer.requests.config import RequestTrainConfig
+from trainer.requests.input import Requests
 
 
 class QERec(Towers):

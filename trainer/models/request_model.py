@@ -9,8 +9,8 @@ import tensorflow as tf
 import tf_keras
 
 from trainer.layers.request_embeddings import Embedded, RequestEmbeddings
-from trainer.request_config import RequestTrainConfig
-from trainer.request_input import Requests, Rows
+from trainer.requests.config import RequestTrainConfig
+from trainer.requests.input import Requests, Rows
 
 
 class Outputs(NamedTuple):

@@ -9,7 +9,7 @@ from trainer.layers.intent_embeddings import IntentEmbeddings
 from trainer.layers.request_embeddings import Embedded
 from trainer.listwise import list_losses
 from trainer.models.request_model import Outputs, RequestModel
-from trainer.request_input import Requests, Rows
+from trainer.requests.input import Requests, Rows
 
 
 class Towers(RequestModel):

@@ -15,8 +15,8 @@ from trainer.layers.dropout import dropout
 from trainer.layers.request_embeddings import Embedded
 from trainer.models.base import mean
 from trainer.models.towers import Towers
-from trainer.request_config import RequestTrainConfig
-from trainer.request_input import Requests
+from trainer.requests.config import RequestTrainConfig
+from trainer.requests.input import Requests
 
 _GATES = _USER, _INTENT = 0, 1
 

@@ -1,4 +1,4 @@
-"""Settings of ChoirRec (Zhai et al., 2026), a part of `trainer.request_config.RequestTrainConfig`."""
+"""Settings of ChoirRec (Zhai et al., 2026), a part of `trainer.requests.config.RequestTrainConfig`."""
 
 from __future__ import annotations
 

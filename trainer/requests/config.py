@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from feature_store.checks import above, at_least, one_of, require
-from trainer.choir_config import ChoirConfig
 from trainer.loop_config import LoopConfig, ScheduledOptimizerConfig
-from trainer.tower_config import TowerConfig
+from trainer.requests.choir_config import ChoirConfig
+from trainer.requests.tower_config import TowerConfig
 
 KINDS = ("base", "choirrec", "cold_transformer", "melt", "poso", "qe_rec", "two_towers", "uie")
 
@@ -74,7 +74,7 @@ class RequestTrainConfig(LoopConfig):
     batch: int = 1024  # requests
     epochs: int = 10
     patience: int = 0
-    select: str = "gauc"  # the validation metric that picks the best checkpoint: see trainer.request_metrics
+    select: str = "gauc"  # the validation metric that picks the best checkpoint: see trainer.requests.metrics
     signature: str = "predict_cvr"  # what clients call the exported model's function by
     optimizer: RequestOptimizerConfig = field(default_factory=RequestOptimizerConfig)
     model: RequestModelConfig = field(default_factory=RequestModelConfig)

@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 from feature_store.conversions import ACTIVITY
 from feature_store.folders import describe, new_folder, read_manifest, write_manifest
 from feature_store.hashing import uniform
-from trainer import request_saved
 from trainer.calibration import Calibration, fit
 from trainer.cluster.strategy import InProcess, Runtime
-from trainer.request_config import RequestEvaluateConfig
-from trainer.request_input import Requests
-from trainer.request_metrics import metrics_of, of_probabilities
-from trainer.request_scores import RequestScores, Scored
-from trainer.request_statistics import fusion, intervals, measures, paired
+from trainer.requests import saved as request_saved
+from trainer.requests.config import RequestEvaluateConfig
+from trainer.requests.input import Requests
+from trainer.requests.metrics import metrics_of, of_probabilities
+from trainer.requests.scores import RequestScores, Scored
+from trainer.requests.statistics import fusion, intervals, measures, paired
 
 IN_PROCESS = InProcess()
 SCORES = "scores.npz"

@@ -12,14 +12,14 @@ import tensorflow as tf
 
 from feature_store import request_inputs, requests
 from feature_store.request_schema import CANDIDATES, RequestFeature
-from trainer import request_saved
 from trainer.calibration import Calibration, fit
 from trainer.cluster.strategy import InProcess
 from trainer.config import ExportConfig
 from trainer.export_folder import WARMUP, new_version, write_warmup
-from trainer.request_input import Requests, Rows
-from trainer.request_ranker import RequestRanker
-from trainer.request_scores import RequestScores
+from trainer.requests import saved as request_saved
+from trainer.requests.input import Requests, Rows
+from trainer.requests.ranker import RequestRanker
+from trainer.requests.scores import RequestScores
 from trainer.unit import Function
 
 

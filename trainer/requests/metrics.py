@@ -32,7 +32,7 @@ import numpy as np
 from scipy.special import expit
 from scipy.stats import rankdata
 
-from trainer.request_scores import Scored
+from trainer.requests.scores import Scored
 
 BINS = 15
 CUTOFFS = (1, 3, 5, 10)

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 from feature_store import requests
 from feature_store.errors import DataError
 from feature_store.request_schema import CANDIDATES, LABEL_TIME, LABELS, REQUEST_ID, USER_ID
-from trainer import request_evaluate
 from trainer.calibration import Calibration
-from trainer.request_config import RequestEvaluateConfig
-from trainer.request_input import Requests
-from trainer.request_metrics import metrics_of
-from trainer.request_scores import Scored
+from trainer.requests import evaluate as request_evaluate
+from trainer.requests.config import RequestEvaluateConfig
+from trainer.requests.input import Requests
+from trainer.requests.metrics import metrics_of
+from trainer.requests.scores import Scored
 
 
 def run(folder: Path, truth: Path, out: Path, evaluate: RequestEvaluateConfig) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from trainer.layers.tables import EmbeddingTable, normal
 from trainer.models import REQUEST_MODELS
 from trainer.models.request_model import Outputs
 from trainer.optimizers import Optimizer
-from trainer.request_config import RequestTrainConfig
-from trainer.request_input import Requests, Rows
+from trainer.requests.config import RequestTrainConfig
+from trainer.requests.input import Requests, Rows
 from trainer.step import Step
 
 

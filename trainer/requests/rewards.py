@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from feature_store.request_schema import REQUEST_ID, USER_ID
 from feature_store.session_requests import CANDIDATE_QUERIES, vectors_of
-from trainer import request_saved
 from trainer.input import read_records
-from trainer.request_input import Requests
-from trainer.request_metrics import of_lists
-from trainer.request_scores import Scored
+from trainer.requests import saved as request_saved
+from trainer.requests.input import Requests
+from trainer.requests.metrics import of_lists
+from trainer.requests.scores import Scored
 
 _ROWS = 256  # sessions scored at once
 

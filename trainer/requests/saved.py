@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from trainer import checkpoint, saved
-from trainer.request_config import RequestTrainConfig
-from trainer.request_input import Requests
-from trainer.request_ranker import RequestRanker
+from trainer.requests.config import RequestTrainConfig
+from trainer.requests.input import Requests
+from trainer.requests.ranker import RequestRanker
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from feature_store.request_schema import LABEL_TIME, REQUEST_ID, USER_ID
 from trainer.cluster.strategy import Runtime
 from trainer.cluster.work_queue import in_order
 from trainer.input import PIECES, read_records
-from trainer.request_input import Requests
-from trainer.request_ranker import RequestRanker
+from trainer.requests.input import Requests
+from trainer.requests.ranker import RequestRanker
 from trainer.step import Step
 
 _KEYS = {

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.calibration import Calibration
-from trainer.request_metrics import of_lists, user_aucs
-from trainer.request_scores import Scored
+from trainer.requests.metrics import of_lists, user_aucs
+from trainer.requests.scores import Scored
 from trainer.statistics import Comparison, Interval, sign_flip
 
 Measure = Callable[[np.ndarray], float]
@@ -32,7 +32,7 @@ class Measures:
 
 def measures(scored: Scored, calibration: Calibration) -> Measures:
     """Of AUC, GAUC in three weightings, log loss, calibration, and of lists where there are lists: see
-    ``request_metrics``. Log loss and calibration are of calibrated probabilities; a list's metric is a mean over
+    ``metrics``. Log loss and calibration are of calibrated probabilities; a list's metric is a mean over
     requests."""
     there = scored.present
     names, of_request = np.unique(scored.user, return_inverse=True)

@@ -14,11 +14,11 @@ from trainer.cluster.work_queue import Shard
 from trainer.input import read_records
 from trainer.layers.tables import EmbeddingTable
 from trainer.optimizers import Optimizer
-from trainer.request_config import RequestTrainConfig
-from trainer.request_input import Requests, Rows
-from trainer.request_metrics import metrics_of
-from trainer.request_ranker import RequestRanker
-from trainer.request_scores import RequestScores
+from trainer.requests.config import RequestTrainConfig
+from trainer.requests.input import Requests, Rows
+from trainer.requests.metrics import metrics_of
+from trainer.requests.ranker import RequestRanker
+from trainer.requests.scores import RequestScores
 from trainer.step import Step
 from trainer.unit import Function, unit_function
 

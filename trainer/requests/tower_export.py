@@ -10,13 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from feature_store import folders, request_inputs, requests
-from trainer import request_saved
 from trainer.config import ExportConfig
 from trainer.export_folder import EXTRA, WARMUP, new_version, write_warmup
 from trainer.models.towers import unit
-from trainer.request_export import spec
-from trainer.request_input import Requests, Rows
-from trainer.request_ranker import RequestRanker
+from trainer.requests import saved as request_saved
+from trainer.requests.export import spec
+from trainer.requests.input import Requests, Rows
+from trainer.requests.ranker import RequestRanker
 from trainer.step import Step
 from trainer.unit import Function
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.choir_config import ChoirConfig
-from trainer.request_config import RequestModelConfig, RequestTrainConfig
-from trainer.request_input import Requests
-from trainer.request_ranker import RequestRanker
+from trainer.requests.choir_config import ChoirConfig
+from trainer.requests.config import RequestModelConfig, RequestTrainConfig
+from trainer.requests.input import Requests
+from trainer.requests.ranker import RequestRanker
 from trainer.step import Step
 
 CHOIR = ChoirConfig(codes=("group_1", "group_2"), reliability=(4,), distill_weight=0.5, margin=0.0, min_confidence=0.0,

@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from trainer import checkpoint, train
 from trainer.layers.request_embeddings import RequestEmbeddings
-from trainer.request_config import RequestModelConfig, RequestTrainConfig
-from trainer.request_input import Requests
-from trainer.request_ranker import RequestRanker
+from trainer.requests.config import RequestModelConfig, RequestTrainConfig
+from trainer.requests.input import Requests
+from trainer.requests.ranker import RequestRanker
+from trainer.requests.tower_config import TowerConfig
 from trainer.step import Step
-from trainer.tower_config import TowerConfig
 
 TOWERS = TowerConfig(width=4, temperature=0.5)
 CONFIG = RequestTrainConfig(model=RequestModelConfig("qe_rec", d=4, hidden=(8,), stddev=0.5), towers=TOWERS)

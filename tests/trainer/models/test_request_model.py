@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.choir_config import ChoirConfig
 from trainer.models import REQUEST_MODELS
-from trainer.request_config import KINDS, RequestModelConfig, RequestTrainConfig, SparseConfig
-from trainer.request_input import Requests
-from trainer.request_ranker import RequestRanker
+from trainer.requests.choir_config import ChoirConfig
+from trainer.requests.config import KINDS, RequestModelConfig, RequestTrainConfig, SparseConfig
+from trainer.requests.input import Requests
+from trainer.requests.ranker import RequestRanker
 
 CONFIG = RequestTrainConfig(
     model=RequestModelConfig(d=4, hidden=(8, 4), attention=(4,), exclude=("group_*", "prior_*")),

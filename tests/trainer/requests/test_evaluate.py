@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_store.conversions import ACTIVITY
-from trainer import request_evaluate
-from trainer.request_config import RequestEvaluateConfig
-from trainer.request_evaluate import of_users
-from trainer.request_scores import Scored
+from trainer.requests import evaluate as request_evaluate
+from trainer.requests.config import RequestEvaluateConfig
+from trainer.requests.evaluate import of_users
+from trainer.requests.scores import Scored
 
 
 class Folder:

@@ -9,14 +9,17 @@ import pytest
 import tensorflow as tf
 
 from feature_store import requests as request_files
-from trainer import request_evaluate, request_export, request_saved, train
-from trainer.choir_config import ChoirConfig
+from trainer import train
 from trainer.cluster.strategy import InProcess
 from trainer.config import ExportConfig
 from trainer.export_folder import WARMUP
-from trainer.request_config import RequestEvaluateConfig, RequestModelConfig, RequestTrainConfig
-from trainer.request_input import Requests
-from trainer.request_scores import RequestScores
+from trainer.requests import evaluate as request_evaluate
+from trainer.requests import export as request_export
+from trainer.requests import saved as request_saved
+from trainer.requests.choir_config import ChoirConfig
+from trainer.requests.config import RequestEvaluateConfig, RequestModelConfig, RequestTrainConfig
+from trainer.requests.input import Requests
+from trainer.requests.scores import RequestScores
 
 CONFIG = RequestTrainConfig(
     batch=32, epochs=2, steps_per_schedule=10, validate_every=2, select="auc",

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from feature_store import requests
 from feature_store.request_schema import RequestFeature
-from trainer.request_input import Requests
+from trainer.requests.input import Requests
 
 
 @pytest.fixture(scope="module")

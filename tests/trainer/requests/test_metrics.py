@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import request_metrics
-from trainer.request_scores import Scored
+from trainer.requests import metrics as request_metrics
+from trainer.requests.scores import Scored
 
 
 def scored(logits, labels, users=None, present=None):

@@ -5,9 +5,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_store.errors import DataError
-from trainer import request_evaluate, request_oracle
-from trainer.request_config import RequestEvaluateConfig
-from trainer.request_input import Requests
+from trainer.requests import evaluate as request_evaluate
+from trainer.requests import oracle as request_oracle
+from trainer.requests.config import RequestEvaluateConfig
+from trainer.requests.input import Requests
 
 
 def truth(folder, sure=0.9, leave=0):

@@ -5,12 +5,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_store import folders
-from trainer import request_saved
 from trainer.cluster.strategy import InProcess
-from trainer.request_input import Requests
-from trainer.request_metrics import of_lists
-from trainer.request_scores import RequestScores
-from trainer.rewards import judged, rewards
+from trainer.requests import saved as request_saved
+from trainer.requests.input import Requests
+from trainer.requests.metrics import of_lists
+from trainer.requests.rewards import judged, rewards
+from trainer.requests.scores import RequestScores
 
 
 def candidates(folder, rows):

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer import request_metrics, request_statistics
 from trainer.calibration import Calibration
-from trainer.request_scores import Scored
+from trainer.requests import metrics as request_metrics
+from trainer.requests import statistics as request_statistics
+from trainer.requests.scores import Scored
 
 
 def scored(user, logits, labels):

@@ -9,7 +9,7 @@ import request_cluster
 import request_data
 
 from trainer import checkpoint, train
-from trainer.request_config import RequestModelConfig, RequestOptimizerConfig, RequestTrainConfig
+from trainer.requests.config import RequestModelConfig, RequestOptimizerConfig, RequestTrainConfig
 
 MODEL = RequestModelConfig(d=4, hidden=(16,), attention=(4,), dropout=0.05)
 CONFIG = RequestTrainConfig(

@@ -7,9 +7,10 @@ import tensorflow as tf
 
 from feature_store import folders
 from feature_store.request_inputs import array
-from trainer import request_saved, tower_export
 from trainer.config import ExportConfig
-from trainer.request_input import Requests
+from trainer.requests import saved as request_saved
+from trainer.requests import tower_export
+from trainer.requests.input import Requests
 
 
 @pytest.fixture(scope="module")
