@@ -1,8 +1,7 @@
 """What is known of each stage of a run: `stages/<stage>.json`, and when it still holds.
 
-A stage's fingerprint is a hash of the settings it reads, its version, and the fingerprints and manifests of
-the stages it builds on. A record holds as long as the fingerprint is the same and what the stage made is as
-it left it.
+A stage's fingerprint is a hash of the settings it reads, its version, and what the stages it builds on left. A record
+holds as long as the fingerprint is the same and what the stage made is as it left it.
 """
 
 from __future__ import annotations
@@ -24,6 +23,16 @@ class Record:
     seconds: float = 0.0
     output: str = ""  # hash of the stage's manifests
     summary: dict[str, Any] = field(default_factory=dict)
+    by_content: bool = False  # see the function
+
+    @property
+    def left(self) -> list[str]:
+        """What the stage left, for the fingerprints of those that build on it.
+
+        Where ``output`` tells its content, nothing else counts: raw files that were only copied or touched are read
+        again, and what was trained on them holds.
+        """
+        return [self.output] if self.by_content else [self.fingerprint, self.output]
 
 
 def read(folder: Path, stage: str) -> Record | None:
@@ -73,6 +82,12 @@ def output_hash(folder: Path, products: tuple[str, ...]) -> str | None:
         else:
             return None
     return fingerprint(found)
+
+
+def by_content(folder: Path, products: tuple[str, ...]) -> bool:
+    """Whether ``output_hash`` of what is there changes with any of its content: files, and folders with a manifest."""
+    paths = [folder / product for product in products]
+    return all(path.is_file() or (path / "MANIFEST.json").is_file() for path in paths)
 
 
 def _path(folder: Path, stage: str) -> Path:

@@ -191,7 +191,8 @@ def do(config: Config, stage: Stage) -> dict[str, Any]:
     output = records.output_hash(config.folder, stage.products)
     if output is None:
         raise RuntimeError(f"{config.folder}: {stage.name} ended without leaving {', '.join(stage.products)}")
-    records.write(config.folder, Record(stage.name, begun, identity, True, seconds, output, summary))
+    content = records.by_content(config.folder, stage.products)
+    records.write(config.folder, Record(stage.name, begun, identity, True, seconds, output, summary, content))
     return summary
 
 
@@ -213,7 +214,7 @@ def _inputs(config: Config, stage: Stage) -> dict[str, list[str]]:
                 f"{config.folder}: {stage.name} needs {need}, which has not been done; "
                 f"`antiphon run` does every stage in order"
             )
-        inputs[need] = [record.fingerprint, record.output]
+        inputs[need] = record.left
     return inputs
 
 

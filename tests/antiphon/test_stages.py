@@ -202,6 +202,29 @@ def test_raw_files_are_known_by_name_size_and_time(tmp_path):
     assert before != stages.fingerprint(config(tmp_path), stages.plan(config(tmp_path, data=data))[0])
 
 
+def test_what_builds_on_a_stage_holds_when_that_leaves_the_same_again(tmp_path):
+    """Raw files that were copied have another time of change, and what was trained on them is not thrown away."""
+    run, second = config(tmp_path), stage("second", needs=("first",))
+    for each in (stage(), second):
+        stages.do(run, each)
+    stages.do(run, stage(settings="other files"))
+    assert stages.holds(run, second)
+    stages.do(run, stage(text="other content"))
+    assert not stages.holds(run, second)
+
+
+def test_of_a_folder_without_a_manifest_only_names_and_sizes_are_known_so_its_making_counts(tmp_path):
+    run, second = config(tmp_path), stage("second", needs=("first",))
+
+    def folder(settings: int, text: str) -> Stage:
+        return Stage("first", ("first",), (), settings, ("first",), writes("first/file", text))
+
+    for each in (folder(1, "x"), second):
+        stages.do(run, each)
+    stages.do(run, folder(2, "y"))
+    assert not stages.holds(run, second)
+
+
 def test_a_record_tells_how_long_a_stage_took_and_what_it_gave(tmp_path):
     run = config(tmp_path)
     stages.do(run, stage())
