@@ -18,7 +18,7 @@ def where(found: Interval, reference: float) -> str:
 
 
 def sentence(name: str, result: Result, reference: Reference) -> str:
-    """Which metrics stay below the reference's, and which reach them."""
+    """Which metrics stay below the reference's, and which reach them, to the digits that are published."""
     figures = {}
     for metric, value in reference.values.items():
         found = result.test[metric]
@@ -32,12 +32,16 @@ def over_seeds(name: str, results: Sequence[Result], reference: Reference) -> st
     return _told(f"{name}, mean of {len(results)} seeds", figures, reference)
 
 
+_DIGITS = 4  # published figures have as many
+
+
 def _told(name: str, figures: Mapping[str, tuple[float, str]], reference: Reference) -> str:
     below, above = [], []
     for metric, label in METRICS.items():
         if metric in figures:
             (found, beside), value = figures[metric], reference.values[metric]
-            (above if found >= value else below).append(f"{label} ({found:.4f} against {value:.4f}{beside})")
+            told = f"{label} ({found:.{_DIGITS}f} against {value:.{_DIGITS}f}{beside})"
+            (above if round(found, _DIGITS) >= value else below).append(told)
     if not below:
         return f"{name}, reaches the {reference.name} figures in {', '.join(above)}."
     rest = f"; it reaches them in {', '.join(above)}" if above else ""
