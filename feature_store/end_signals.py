@@ -33,7 +33,8 @@ class Told:
 @contextlib.contextmanager
 def until_told() -> Iterator[Told]:
     """Within the block SIGTERM and SIGINT are only noted. Must run on the main thread."""
-    pipe, end = os.pipe2(os.O_NONBLOCK)
+    pipe, end = os.pipe()
+    os.set_blocking(end, False)  # as the interpreter asks
     before = signal.set_wakeup_fd(end, warn_on_full_buffer=False)
     handlers = {number: signal.signal(number, lambda *_: None) for number in _NUMBERS}
     try:
