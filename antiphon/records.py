@@ -85,9 +85,12 @@ def output_hash(folder: Path, products: tuple[str, ...]) -> str | None:
 
 
 def by_content(folder: Path, products: tuple[str, ...]) -> bool:
-    """Whether ``output_hash`` of what is there changes with any of its content: files, and folders with a manifest."""
-    paths = [folder / product for product in products]
-    return all(path.is_file() or (path / "MANIFEST.json").is_file() for path in paths)
+    """Whether ``output_hash`` of what is there changes with any of its content.
+
+    That of folders with a manifest does, which has the hashes of their files. A file by itself may only point at what
+    was made, as ``export/chosen.json`` does.
+    """
+    return all((folder / product / "MANIFEST.json").is_file() for product in products)
 
 
 def _path(folder: Path, stage: str) -> Path:

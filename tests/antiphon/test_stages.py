@@ -202,26 +202,32 @@ def test_raw_files_are_known_by_name_size_and_time(tmp_path):
     assert before != stages.fingerprint(config(tmp_path), stages.plan(config(tmp_path, data=data))[0])
 
 
+def as_manifest(settings: str = "", text: str = "x") -> Stage:
+    """The first stage where what it leaves is known by its content."""
+    return Stage("first", ("first",), (), settings, ("first",), writes("first/MANIFEST.json", text))
+
+
 def test_what_builds_on_a_stage_holds_when_that_leaves_the_same_again(tmp_path):
     """Raw files that were copied have another time of change, and what was trained on them is not thrown away."""
     run, second = config(tmp_path), stage("second", needs=("first",))
-    for each in (stage(), second):
+    for each in (as_manifest(), second):
         stages.do(run, each)
-    stages.do(run, stage(settings="other files"))
+    stages.do(run, as_manifest(settings="other files"))
     assert stages.holds(run, second)
-    stages.do(run, stage(text="other content"))
+    stages.do(run, as_manifest(text="other content"))
     assert not stages.holds(run, second)
 
 
-def test_of_a_folder_without_a_manifest_only_names_and_sizes_are_known_so_its_making_counts(tmp_path):
+@pytest.mark.parametrize("product", ["first", "first/file"])
+def test_without_a_manifest_what_a_stage_was_made_of_counts_too(tmp_path, product):
+    """Of a folder only names and sizes are known, and a file may only point at what was made."""
     run, second = config(tmp_path), stage("second", needs=("first",))
 
-    def folder(settings: int, text: str) -> Stage:
-        return Stage("first", ("first",), (), settings, ("first",), writes("first/file", text))
+    def first(settings: int) -> Stage:
+        return Stage("first", ("first",), (), settings, (product,), writes("first/file", "x"))
 
-    for each in (folder(1, "x"), second):
+    for each in (first(1), second, first(2)):
         stages.do(run, each)
-    stages.do(run, folder(2, "y"))
     assert not stages.holds(run, second)
 
 
