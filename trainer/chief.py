@@ -58,7 +58,7 @@ def train(
     )
     claim(out, begun.train)
     begun.open()
-    runtime: strategy.Runtime = strategy.InProcess()
+    runtime: strategy.Runtime = strategy.IN_PROCESS
     with Monitor(train.metrics_port) as monitor, strategy.named_loss():
         if tf_config is not None:
             leave_gpus_to_workers()

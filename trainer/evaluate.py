@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from feature_store.folders import describe, new_folder, read_manifest, write_manifest
 from trainer import explain, metrics, saved, statistics
 from trainer.cluster.ranking import ranking
-from trainer.cluster.strategy import InProcess, Runtime
+from trainer.cluster.strategy import IN_PROCESS, Runtime
 from trainer.config import EvaluateConfig, LinkConfig
 from trainer.input import Examples, held_out
 from trainer.llm_link import LlmLink
@@ -24,7 +24,6 @@ from trainer.ranking import Outcomes, rank
 from trainer.reader import Reader, StoredReader
 from trainer.stored import Stored
 
-IN_PROCESS = InProcess()
 EXPLANATIONS = "explanations.json"
 
 

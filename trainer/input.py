@@ -41,8 +41,7 @@ class Examples:
 
     def shards(self, split: str) -> list[Shard]:
         """The split's files."""
-        shards = self.manifest["splits"][split]["shards"]
-        return [Shard(str((self.folder / s["file"]).resolve()), s["examples"]) for s in shards]
+        return Shard.listed(self.folder, self.manifest["splits"][split]["shards"])
 
     def piece(self, split: str, row: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Where one row of a split lies, in the order of its files: a piece, as ``read_records`` takes it."""

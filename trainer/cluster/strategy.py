@@ -84,6 +84,10 @@ class InProcess:
         """Nothing is ever outstanding."""
 
 
+IN_PROCESS = InProcess()
+"""It keeps nothing, so that one serves all who are not on a cluster."""
+
+
 class Cluster:
     """The coordinator's view of a parameter-server cluster.
 

@@ -8,8 +8,10 @@ a position inside an epoch is the set of units that are done.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,11 @@ class Shard:
 
     file: str
     records: int
+
+    @classmethod
+    def listed(cls, folder: Path, entries: Sequence[Mapping[str, Any]]) -> list[Shard]:
+        """Those of a split, as the manifest of ``folder`` has them."""
+        return [cls(str((folder / entry["file"]).resolve()), entry["examples"]) for entry in entries]
 
 
 @dataclass(frozen=True)

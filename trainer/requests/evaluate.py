@@ -15,7 +15,7 @@ from feature_store.conversions import ACTIVITY
 from feature_store.folders import describe, new_folder, read_manifest, write_manifest
 from feature_store.hashing import uniform
 from trainer.calibration import Calibration, fit
-from trainer.cluster.strategy import InProcess, Runtime
+from trainer.cluster.strategy import IN_PROCESS, Runtime
 from trainer.requests import saved as request_saved
 from trainer.requests.config import RequestEvaluateConfig
 from trainer.requests.input import Requests
@@ -23,7 +23,6 @@ from trainer.requests.metrics import metrics_of, of_probabilities
 from trainer.requests.scores import RequestScores, Scored
 from trainer.requests.statistics import fusion, intervals, measures, paired
 
-IN_PROCESS = InProcess()
 SCORES = "scores.npz"
 
 

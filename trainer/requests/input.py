@@ -67,8 +67,7 @@ class Requests:
 
     def shards(self, split: str) -> list[Shard]:
         """The split's files; none where there is no such split."""
-        shards = self.manifest["splits"].get(split, {"shards": []})["shards"]
-        return [Shard(str((self.folder / s["file"]).resolve()), s["examples"]) for s in shards]
+        return Shard.listed(self.folder, self.manifest["splits"].get(split, {"shards": []})["shards"])
 
     def count(self, split: str) -> int:
         """Number of requests in a split."""
