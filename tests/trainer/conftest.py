@@ -47,6 +47,14 @@ def sight(shop: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.fixture(autouse=True)
+def _same_weights_each_time() -> None:
+    """A tiny model of random weights may have nothing but dead ReLUs: no test's outcome hangs on what is drawn."""
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(1)
+
+
 class SideProcess:
     """`antiphon llm` over the shop's items, at one address for as long as this lives."""
 
