@@ -10,7 +10,8 @@ from feature_store.checks import at_least, require
 @dataclass(frozen=True)
 class ConversionConfig:
     purchase: str = "purchase"  # the event type of what a user bought; "" takes all events
-    valid_share: float = 1 / 13  # of the clicked impressions before the test, the latest are for validation
+    overlap: bool = False  # also learn from the window that groups and priors were made of, which know its purchases
+    valid_share: float = 1 / 13  # of the clicked impressions to learn from, the latest are for validation
     history: int = 50  # bought items of a user, and clicked but not bought ones
     group_history: int = 50  # items of a group
     categories: int = 4  # of an item, from the root

@@ -32,9 +32,11 @@ def write(
 ) -> dict[str, Any]:
     """Writes a folder of requests, one a clicked impression, whole, and returns its manifest.
 
-    The test begins where the tables say (``test_start``). Validation begins where the window ended that the groups were
-    made of, or where that is the test, or there are no groups, so much earlier that it has ``valid_share`` of what is
-    before the test. Features, where ``bought`` is the newest items the user had bought before the impression,
+    The test begins where the tables say (``test_start``). What is learnt from begins where the window ended that the
+    groups and priors were made of: they know what was bought in it, so a model that learnt from the same purchases would
+    find them there, and miss them in the test. The latest ``valid_share`` of it is for validation. With ``overlap`` all
+    that is before the test is learnt from, and validation begins where the groups' window ended; without groups it is
+    the latest share again. Features, where ``bought`` is the newest items the user had bought before the impression,
     ``bought_count`` how many those were in all, ``skipped`` the newest it had clicked and not bought, ``group_1`` and
     on the codes of its group as far as the group's level goes, ``prior_…`` and ``group_sequence`` what is known of its
     group. A user without a group has none of these.
@@ -44,7 +46,7 @@ def write(
 
     Raises:
         DataError: a folder is not whole; the tables have no impressions or say no ``test_start``; priors are of other
-            groups, or of a window that goes on after validation has begun; no impression to train on is clicked.
+            groups, or of a window that goes on until the test; no impression to train on is clicked.
     """
     manifest = read_tables(tables)
     schema = Schema.from_json(manifest["schema"])
@@ -60,17 +62,18 @@ def write(
     levels = 0
     if groups is not None and priors is not None:
         made, levels = _group_views(connection, Path(groups), Path(priors), config)
-    valid = made["training_end"] if made and made["training_end"] < test else None
-    valid = valid or _valid_start(connection, test, config, tables)
-    if made and made["training_end"] > valid:
-        rule = f"must end before validation begins ({valid}): set profiles.end"
+    if made and made["training_end"] >= test:
+        rule = f"must end before the test begins ({test}): set profiles.end"
         raise DataError(rule, file=priors, field="training_end", value=made["training_end"])
-    about = {"boundaries": {"valid": valid, "test": test}, "groups": made}
+    known = made["training_end"] if made else None  # until when groups and priors know what was bought
+    first = None if config.overlap else known
+    valid = known if known and config.overlap else _valid_start(connection, first, test, config, tables)
+    about = {"boundaries": {"train": first, "valid": valid, "test": test}, "groups": made}
     columns, features = _columns(schema, connection, levels, config)
     with tempfile.TemporaryDirectory(dir=Path(out).parent if Path(out).parent.is_dir() else None) as scratch:
         splits = {}
         for split, when in (
-            ("train", f"i.t < {valid}"), ("valid", f"i.t >= {valid} AND i.t < {test}"), ("test", f"i.t >= {test}"),
+            ("train", f"i.t >= {first or 0} AND i.t < {valid}"), ("valid", f"i.t >= {valid} AND i.t < {test}"), ("test", f"i.t >= {test}"),
         ):  # fmt: skip
             splits[split] = Path(scratch) / f"{split}.parquet"
             _select(connection, columns, when, levels, config, splits[split])
@@ -79,12 +82,15 @@ def write(
         return requests.write(splits, _items(connection, schema), features, out, config.shards, about, beside)
 
 
-def _valid_start(connection: DuckDBPyConnection, test: int, config: ConversionConfig, tables: Path) -> int:
+def _valid_start(
+    connection: DuckDBPyConnection, first: int | None, test: int, config: ConversionConfig, tables: Path
+) -> int:
     query = f"""SELECT quantile_disc(epoch_us(event_time), {1 - config.valid_share}) FROM impressions
-        WHERE clicked = 1 AND epoch_us(event_time) < {test}"""
+        WHERE clicked = 1 AND epoch_us(event_time) >= {first or 0} AND epoch_us(event_time) < {test}"""
     ((valid,),) = connection.sql(query).fetchall()
     if valid is None:
-        raise DataError("no clicked impression is before the test", file=tables, field="test_start", value=test)
+        rule = "no clicked impression is before the test" + (f" and from {first} on: set profiles.end" if first else "")
+        raise DataError(rule, file=tables, field="test_start", value=test)
     return valid
 
 

@@ -14,10 +14,12 @@ class OptimizerConfig:
     learning_rate: float = 1e-3
     l1: float = 0.0  # of ftrl: the penalty is l1 |w| + l2 w²
     l2: float = 0.0
+    initial_accumulator: float = 0.1  # of adagrad, rowwise_adagrad, ftrl: what squared gradients are added to
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, ("sgd", "adagrad", "rowwise_adagrad", "ftrl", "adam", "lazy_adam"))
-        above("learning_rate", self.learning_rate, 0)
+        for name in ("learning_rate", "initial_accumulator"):
+            above(name, getattr(self, name), 0)
         for name, value in (("l1", self.l1), ("l2", self.l2)):
             at_least(name, value, 0)
             require(self.kind == "ftrl" or not value, name, f"must be 0 with kind {self.kind!r}", value)

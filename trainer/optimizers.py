@@ -98,10 +98,9 @@ class SGD(Optimizer):
 class Adagrad(Optimizer):
     """a ← a + g², w ← w − η g / (√a + ε) (Duchi et al. 2011)."""
 
-    slots = {"accumulator": 0.1}
-
-    def __init__(self, learning_rate: float, epsilon: float = 1e-7) -> None:
+    def __init__(self, learning_rate: float, initial_accumulator: float = 0.1, epsilon: float = 1e-7) -> None:
         self.learning_rate, self.epsilon = learning_rate, epsilon
+        self.slots = {"accumulator": initial_accumulator}
 
     def dense(self, variable, slots, gradient, step):
         with tf.device(variable.device):
@@ -161,10 +160,9 @@ class FTRL(Optimizer):
     the path is then Adagrad's.
     """
 
-    slots = {"accumulator": 0.1, "linear": 0.0}
-
-    def __init__(self, learning_rate: float, l1: float, l2: float) -> None:
+    def __init__(self, learning_rate: float, l1: float, l2: float, initial_accumulator: float = 0.1) -> None:
         self.learning_rate, self.l1, self.l2 = learning_rate, l1, l2
+        self.slots = {"accumulator": initial_accumulator, "linear": 0.0}
 
     def add_slots(self, tables, *dense):
         super().add_slots(tables, *dense)
@@ -287,11 +285,14 @@ def build(config: OptimizerConfig, steps: int = 0) -> Optimizer:
       steps: of the whole training, over which a scheduled rate falls.
     """
     if config.kind == "ftrl":
-        return FTRL(config.learning_rate, config.l1, config.l2)
+        return FTRL(config.learning_rate, config.l1, config.l2, config.initial_accumulator)
+    kind = OPTIMIZERS[config.kind]
+    more = {"initial_accumulator": config.initial_accumulator} if issubclass(kind, Adagrad) else {}
     if not isinstance(config, ScheduledOptimizerConfig):
-        return OPTIMIZERS[config.kind](config.learning_rate)
-    more = {"weight_decay": config.weight_decay} if config.weight_decay else {}
-    optimizer = OPTIMIZERS[config.kind](config.learning_rate, **more)
+        return kind(config.learning_rate, **more)
+    if config.weight_decay:
+        more["weight_decay"] = config.weight_decay
+    optimizer = kind(config.learning_rate, **more)
     optimizer.clip = config.clip
     if config.final_rate:
         optimizer.fall(falling(config, steps))

@@ -1,6 +1,7 @@
 """Clicked impressions as requests: nothing of what came later, and the group's priors beside."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -72,7 +73,7 @@ def grouped(tmp_path, training_end=5 * DAY, version="v1", made_of="v1"):
     return tmp_path / "groups", tmp_path / "priors"
 
 
-CONFIG = ConversionConfig(valid_share=0.2, history=2, group_history=1, shards=1, user_buckets=5)
+CONFIG = ConversionConfig(overlap=True, valid_share=0.2, history=2, group_history=1, shards=1, user_buckets=5)
 
 
 def read(folder, split):
@@ -106,9 +107,22 @@ def test_a_request_knows_what_was_before_it_alone(tables, tmp_path):
     assert (u["prior_city"], u["prior_age"], u["prior_income"]) == ("Bergen", 40, 1.5)
     assert (u["group_sequence"], u["prior_categories"]) == (["x"], ["x"])  # the latest one
     assert (v["prior_city"], v["group_sequence"]) == ("Oslo", ["y"]) and np.isnan(v["prior_income"])
-    assert manifest["boundaries"] == {"valid": 5 * DAY, "test": 12 * DAY} and manifest["groups"]["version"] == "v1"
+    assert manifest["boundaries"] == {"train": None, "valid": 5 * DAY, "test": 12 * DAY}
+    assert manifest["groups"]["version"] == "v1"
     activity = pq.read_table(tmp_path / "out" / conversions.ACTIVITY).to_pylist()
     assert activity == [{"user_id": "u", "purchases": 2}, {"user_id": "v", "purchases": 1}]
+
+
+def test_what_groups_and_priors_were_made_of_is_not_learnt_from(tables, tmp_path):
+    config = replace(CONFIG, overlap=False, valid_share=0.5)
+    manifest = conversions.write(tables, *grouped(tmp_path, training_end=2 * DAY), tmp_path / "out", config)
+    assert {split: sorted(read(tmp_path / "out", split)) for split in ("train", "valid", "test")} == {
+        "train": ["u2", "v2"], "valid": ["u10", "u3", "v5"], "test": ["u12", "v13"],
+    }  # fmt: skip
+    assert manifest["boundaries"] == {"train": 2 * DAY, "valid": 3 * DAY, "test": 12 * DAY}
+    assert read(tmp_path / "out", "train")["u2"]["bought"] == ["x"]  # of before, which is history all the same
+    with pytest.raises(DataError, match=f"no clicked impression is before the test and from {11 * DAY} on"):
+        conversions.write(tables, *grouped(tmp_path / "late", training_end=11 * DAY), tmp_path / "none", config)
 
 
 def test_priors_without_the_user_are_taken_where_they_are(tables, tmp_path):
@@ -128,7 +142,7 @@ def test_without_groups_there_are_no_features_of_theirs(tables, tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "told"),
-    [({"training_end": 12 * DAY}, "must end before validation begins"), ({"made_of": "v0"}, "is of other groups")],
+    [({"training_end": 12 * DAY}, "must end before the test begins"), ({"made_of": "v0"}, "is of other groups")],
 )
 def test_priors_that_do_not_fit_are_told(tables, tmp_path, settings, told):
     with pytest.raises(DataError, match=told):

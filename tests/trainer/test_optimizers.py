@@ -101,6 +101,22 @@ def test_adagrad_by_hand():
     assert variable[1].numpy().tolist() == pytest.approx([3.0 - 0.1 * 2.0 / 4.1**0.5, 4.0])
 
 
+@pytest.mark.parametrize("kind", ["adagrad", "rowwise_adagrad", "ftrl"])
+def test_squared_gradients_are_added_to_what_the_config_says(kind):
+    optimizer = optimizers.build(OptimizerConfig(kind, 0.1, initial_accumulator=1e-6))
+    assert optimizer.slots["accumulator"] == 1e-6
+    assert optimizers.build(OptimizerConfig(kind, 0.1)).slots["accumulator"] == 0.1
+    with pytest.raises(ValueError, match="initial_accumulator"):
+        OptimizerConfig(kind, 0.1, initial_accumulator=0.0)
+
+
+def test_with_a_small_first_accumulator_a_small_gradient_moves_a_row_by_the_rate():
+    optimizer = optimizers.build(OptimizerConfig("adagrad", 0.1, initial_accumulator=1e-9))
+    variable, slots = tf.Variable([[1.0]]), {"accumulator": tf.Variable([[optimizer.slots["accumulator"]]])}
+    optimizer.rows(variable, slots, tf.constant([0]), tf.constant([[1e-3]]), tf.constant(1, tf.int64))
+    assert variable.numpy() == pytest.approx(1.0 - 0.1 * 1e-3 / (1e-9 + 1e-6) ** 0.5, abs=1e-5)
+
+
 def test_rowwise_adagrad_by_hand():
     optimizer, variable, slots = parameter("rowwise_adagrad")
     optimizer.rows(variable, slots, tf.constant([1]), tf.constant([[2.0, 0.0]]), tf.constant(1, tf.int64))

@@ -41,11 +41,12 @@ class RequestModelConfig:
 
 @dataclass(frozen=True)
 class RequestOptimizerConfig(ScheduledOptimizerConfig):
-    """As ChoirRec's paper has it, §5.1."""
+    """As ChoirRec's paper has it, §5.1, but for what the squares begin at, of which it says nothing."""
 
     kind: str = "adagrad"
     learning_rate: float = 0.01
     final_rate: float = 0.001
+    initial_accumulator: float = 1e-6
 
 
 @dataclass(frozen=True)
