@@ -33,13 +33,15 @@ def write(
     """Writes a folder of requests, one a clicked impression, whole, and returns its manifest.
 
     The test begins where the tables say (``test_start``). What is learnt from begins where the window ended that the
-    groups and priors were made of: they know what was bought in it, so a model that learnt from the same purchases would
-    find them there, and miss them in the test. The latest ``valid_share`` of it is for validation. With ``overlap`` all
-    that is before the test is learnt from, and validation begins where the groups' window ended; without groups it is
-    the latest share again. Features, where ``bought`` is the newest items the user had bought before the impression,
-    ``bought_count`` how many those were in all, ``skipped`` the newest it had clicked and not bought, ``group_1`` and
-    on the codes of its group as far as the group's level goes, ``prior_…`` and ``group_sequence`` what is known of its
-    group. A user without a group has none of these.
+    groups and priors were made of: they know what was bought in it, so a model that learnt from the same purchases
+    would find them there, and miss them in the test. The latest ``valid_share`` of it is for validation. With
+    ``overlap`` all that is before the groups' window ended is learnt from, and the rest before the test validates;
+    without groups all is learnt from but the latest share.
+
+    Features, where ``bought`` is the newest items the user had bought before the impression, ``bought_count`` how many
+    those were in all, ``skipped`` the newest it had clicked and not bought, ``group_1`` and on the codes of its group
+    as far as the group's level goes, ``prior_…`` and ``group_sequence`` what is known of its group. A user without a
+    group has none of the last.
 
     Args:
         groups, priors: folders of the two, both or neither.
@@ -65,18 +67,18 @@ def write(
     if made and made["training_end"] >= test:
         rule = f"must end before the test begins ({test}): set profiles.end"
         raise DataError(rule, file=priors, field="training_end", value=made["training_end"])
-    known = made["training_end"] if made else None  # until when groups and priors know what was bought
-    first = None if config.overlap else known
-    valid = known if known and config.overlap else _valid_start(connection, first, test, config, tables)
+    first = made["training_end"] if made and not config.overlap else None
+    if made and config.overlap:
+        valid = made["training_end"]
+    else:
+        valid = _valid_start(connection, first, test, config, tables)
     about = {"boundaries": {"train": first, "valid": valid, "test": test}, "groups": made}
     columns, features = _columns(schema, connection, levels, config)
     with tempfile.TemporaryDirectory(dir=Path(out).parent if Path(out).parent.is_dir() else None) as scratch:
         splits = {}
-        for split, when in (
-            ("train", f"i.t >= {first or 0} AND i.t < {valid}"), ("valid", f"i.t >= {valid} AND i.t < {test}"), ("test", f"i.t >= {test}"),
-        ):  # fmt: skip
+        for split, period in (("train", (first, valid)), ("valid", (valid, test)), ("test", (test, None))):
             splits[split] = Path(scratch) / f"{split}.parquet"
-            _select(connection, columns, when, levels, config, splits[split])
+            _select(connection, columns, _within("i.t", *period), levels, config, splits[split])
         splits = {split: path for split, path in splits.items() if pq.read_metadata(path).num_rows or split == "train"}
         beside = {ACTIVITY: _activity(connection, valid, config)}
         return requests.write(splits, _items(connection, schema), features, out, config.shards, about, beside)
@@ -86,12 +88,18 @@ def _valid_start(
     connection: DuckDBPyConnection, first: int | None, test: int, config: ConversionConfig, tables: Path
 ) -> int:
     query = f"""SELECT quantile_disc(epoch_us(event_time), {1 - config.valid_share}) FROM impressions
-        WHERE clicked = 1 AND epoch_us(event_time) >= {first or 0} AND epoch_us(event_time) < {test}"""
+        WHERE clicked = 1 AND {_within("epoch_us(event_time)", first, test)}"""
     ((valid,),) = connection.sql(query).fetchall()
     if valid is None:
-        rule = "no clicked impression is before the test" + (f" and from {first} on: set profiles.end" if first else "")
+        rule = "no clicked impression is before the test" + ("" if first is None else f" and from {first} on: set profiles.end")
         raise DataError(rule, file=tables, field="test_start", value=test)
     return valid
+
+
+def _within(time: str, first: int | None, end: int | None) -> str:
+    """The condition that ``time`` is at or after the one and before the other, of those there are."""
+    bounds = [f"{time} >= {first}"] * (first is not None) + [f"{time} < {end}"] * (end is not None)
+    return " AND ".join(bounds)
 
 
 def _group_views(
