@@ -68,10 +68,8 @@ def write(
         rule = f"must end before the test begins ({test}): set profiles.end"
         raise DataError(rule, file=priors, field="training_end", value=made["training_end"])
     first = made["training_end"] if made and not config.overlap else None
-    if made and config.overlap:
-        valid = made["training_end"]
-    else:
-        valid = _valid_start(connection, first, test, config, tables)
+    known = made and config.overlap
+    valid = made["training_end"] if known else _valid_start(connection, first, test, config, tables)
     about = {"boundaries": {"train": first, "valid": valid, "test": test}, "groups": made}
     columns, features = _columns(schema, connection, levels, config)
     with tempfile.TemporaryDirectory(dir=Path(out).parent if Path(out).parent.is_dir() else None) as scratch:
@@ -91,7 +89,8 @@ def _valid_start(
         WHERE clicked = 1 AND {_within("epoch_us(event_time)", first, test)}"""
     ((valid,),) = connection.sql(query).fetchall()
     if valid is None:
-        rule = "no clicked impression is before the test" + ("" if first is None else f" and from {first} on: set profiles.end")
+        since = "" if first is None else f" and from {first} on: set profiles.end"
+        rule = f"no clicked impression is before the test{since}"
         raise DataError(rule, file=tables, field="test_start", value=test)
     return valid
 
