@@ -16,12 +16,12 @@ from feature_store import folders, requests
 from feature_store.conversion_config import ConversionConfig
 from feature_store.database import connect
 from feature_store.errors import DataError
+from feature_store.group_request import CODE, GROUP_CATEGORIES, GROUP_SEQUENCE, PRIOR
 from feature_store.request_schema import ITEM, RequestFeature
 from feature_store.schema import Field, Schema
 from feature_store.table_folder import read_manifest as read_tables
 
 USER, BOUGHT, COUNT, SKIPPED = "user", "bought", "bought_count", "skipped"
-PRIOR, GROUP_SEQUENCE, GROUP_CATEGORIES = "prior_", "group_sequence", "prior_categories"
 CATEGORY = "category"
 ACTIVITY = "activity.parquet"
 """Beside the requests: ``user_id``, ``purchases`` (int64): those of training, of every user of the tables."""
@@ -142,7 +142,7 @@ def _columns(
     if config.user_buckets:
         add(RequestFeature(USER, hash_buckets=config.user_buckets), "i.user_id")
     for level in range(1, levels + 1):
-        name = f"group_{level}"
+        name = f"{CODE}{level}"
         code = f"CASE WHEN g.level >= {level} THEN CAST(g.codes[{level}] AS VARCHAR) END"
         add(RequestFeature(name, vocabulary=name), code)
     if levels:

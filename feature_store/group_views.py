@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def write(
 ) -> dict[str, int]:
     """Writes ``out/{user_group,group_prior}.parquet``, a Feast repository and the online store; returns rows a view.
 
-    What is not known of a group is the default of its type there. ``version`` of the groups stands in every row,
+    What is not known of a group is "", -1 or NaN there, as in requests. ``version`` of the groups stands in every row,
     because a store may be shared.
 
     Args:
@@ -97,7 +98,7 @@ def read(folder: Path, version: str = "") -> tuple[dict[str, Any], GroupSchema]:
 
 
 class GroupStore:
-    """Looks up users' groups and what is known of these, of one version. Use as a context manager.
+    """Looks up users' groups and what is known of these, of one version. Use as a context manager, or ``close`` it.
 
     Args:
         version: that the model which asks was trained with; "" takes what the folder has.
@@ -110,20 +111,31 @@ class GroupStore:
         self.version = manifest["version"]
         self._store = open_online_store(Path(folder) / REPOSITORY, self.schema, timeout)
 
-    def users(self, users: list[str]) -> list[dict[str, Any]]:
+    def users(self, users: Sequence[str]) -> list[dict[str, Any]]:
         """The group of each user; one who is not known, or of another version, is in that of everybody."""
-        return [self._own(row, USER_GROUP) for row in self._store.read(USER_GROUP, users)]
+        return self.read_with_times(USER_GROUP, users)[0]
 
-    def priors(self, groups: list[str]) -> list[dict[str, Any]]:
+    def priors(self, groups: Sequence[str]) -> list[dict[str, Any]]:
         """What is known of each group; nothing where it is of another version."""
-        return [self._own(row, GROUP_PRIOR) for row in self._store.read(GROUP_PRIOR, groups)]
+        return self.read_with_times(GROUP_PRIOR, groups)[0]
 
-    def _own(self, row: dict[str, Any], view: str) -> dict[str, Any]:
-        return row if row["version"] == self.version else self._store.defaults(view)
+    def read_with_times(self, view: str, keys: Sequence[str]) -> tuple[list[dict[str, Any]], list[int | None]]:
+        """As `OnlineStore.read_with_times`; a row of another version is one that is not there."""
+        rows, times = self._store.read_with_times(view, keys)
+        ours = [row["version"] == self.version for row in rows]
+        rows = [row if mine else self.defaults(view) for row, mine in zip(rows, ours, strict=True)]
+        return rows, [time if mine else None for time, mine in zip(times, ours, strict=True)]
+
+    def defaults(self, view: str) -> dict[str, Any]:
+        """What a key that is not there reads as."""
+        return self._store.defaults(view)
+
+    def close(self) -> None:
+        self._store.close()
 
     def __enter__(self) -> GroupStore:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._store.close()
+        self.close()
 

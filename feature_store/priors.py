@@ -21,6 +21,7 @@ KIND = "priors"
 GROUPS, USERS = "groups.parquet", "users.parquet"
 TOP_CATEGORIES, SEQUENCE = "top_categories", "sequence"
 _SCALE = 149  # float32 times 2**149 is a whole number
+_UNKNOWN = {"int64": -1, "float32": math.nan}  # online, as in requests; 0 may be true
 
 
 @dataclass
@@ -130,7 +131,7 @@ class Prior:
 
 def group_columns(schema: Schema) -> tuple[Field, ...]:
     """What is told of a group, besides its key."""
-    attributes = tuple(Field(f.name, f.dtype) for f in schema.user_attributes)
+    attributes = tuple(Field(f.name, f.dtype, default=_UNKNOWN.get(f.dtype)) for f in schema.user_attributes)
     lists = (Field(TOP_CATEGORIES, shape=(None,)), Field(SEQUENCE, shape=(None,), vocabulary="item"))
     return (Field("members", "int64"), *attributes, *lists)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from feature_store.errors import DataError
 from feature_store.request_schema import RequestFeature, from_json, in_requests
+from serving.newest_version import read_newest
 
 WITH, WITHOUT = "rank", "rank_without_query"
 """Its signatures; a ranker without a query tower has the first alone."""
@@ -41,14 +40,7 @@ def newest(folder: Path) -> ExportedRanker:
     Raises:
         DataError: there is none, or it is of another kind.
     """
-    versions = [int(each.name) for each in folder.glob("[0-9]*") if each.name.isdigit()] if folder.is_dir() else []
-    if not versions:
-        raise DataError("there is no exported version; `antiphon export` makes one", file=folder)
-    path = folder / str(max(versions)) / "assets.extra" / "manifest.json"
-    try:
-        return _read(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError("is not the manifest of a chatbot's ranker", file=path, value=repr(error)) from error
+    return read_newest(folder, _read, "a chatbot's ranker")
 
 
 def _read(told: dict[str, Any]) -> ExportedRanker:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from feature_store.build import read_features
 from feature_store.errors import StoreTimeout, StoreUnavailable
-from feature_store.online import OnlineStore, open_online_store
+from feature_store.online import open_online_store
 from serving.prometheus import Counter, Histogram, exponential, page
 
 READ, LATE, DOWN = "read", "late", "down"
@@ -36,6 +36,16 @@ class Rows:
     outcome: str
 
 
+class Store(Protocol):
+    """What is read of: an `OnlineStore`, or a `GroupStore`, which is one of one version of the groups."""
+
+    def read_with_times(self, view: str, keys: Sequence[str]) -> Read: ...
+
+    def defaults(self, view: str) -> dict[str, Any]: ...
+
+    def close(self) -> None: ...
+
+
 class OnlineFeatures:
     """Reads `store`, which it closes at its own end; threads may share it.
 
@@ -45,7 +55,7 @@ class OnlineFeatures:
         threads: reads at once; one more waits within its own deadline.
     """
 
-    def __init__(self, store: OnlineStore, deadline: float = DEADLINE, threads: int = 16):
+    def __init__(self, store: Store, deadline: float = DEADLINE, threads: int = 16):
         if deadline <= 0 or threads < 1:
             raise ValueError(f"deadline must be positive and threads at least 1, got {deadline:g} and {threads}")
         self._store, self._deadline = store, deadline
