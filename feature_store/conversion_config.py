@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from feature_store.checks import at_least, require
 
@@ -10,6 +11,7 @@ from feature_store.checks import at_least, require
 @dataclass(frozen=True)
 class ConversionConfig:
     purchase: str = "purchase"  # the event type of what a user bought; "" takes all events
+    test_start: str = ""  # ISO 8601, UTC where it has no offset; "" is what the tables say
     overlap: bool = False  # also learn from the window that groups and priors were made of, which know its purchases
     valid_share: float = 1 / 13  # of the clicked impressions to learn from, the latest are for validation
     history: int = 50  # bought items of a user, and clicked but not bought ones
@@ -25,6 +27,11 @@ class ConversionConfig:
     def __post_init__(self) -> None:
         for name in ("numeric", "logged"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists
+        if self.test_start:
+            try:
+                datetime.fromisoformat(self.test_start)
+            except ValueError:
+                require(False, "test_start", "must be a time such as 2025-06-15", self.test_start)
         require(0 < self.valid_share < 1, "valid_share", "must be above 0 and below 1", self.valid_share)
         for name in ("history", "group_history", "categories", "top_categories", "shards"):
             at_least(name, getattr(self, name), 1)

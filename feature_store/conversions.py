@@ -20,6 +20,7 @@ from feature_store.group_request import CODE, GROUP_CATEGORIES, GROUP_SEQUENCE, 
 from feature_store.request_schema import ITEM, RequestFeature
 from feature_store.schema import Field, Schema
 from feature_store.table_folder import read_manifest as read_tables
+from feature_store.training_window import training_end
 
 USER, BOUGHT, COUNT, SKIPPED = "user", "bought", "bought_count", "skipped"
 CATEGORY = "category"
@@ -32,8 +33,8 @@ def write(
 ) -> dict[str, Any]:
     """Writes a folder of requests, one a clicked impression, whole, and returns its manifest.
 
-    The test begins where the tables say (``test_start``). What is learnt from begins where the window ended that the
-    groups and priors were made of: they know what was bought in it, so a model that learnt from the same purchases
+    The test begins where ``test_start`` says, else the tables. What is learnt from begins where the window ended that
+    the groups and priors were made of: they know what was bought in it, so a model that learnt from the same purchases
     would find them there, and miss them in the test. The latest ``valid_share`` of it is for validation. With
     ``overlap`` all that is before the groups' window ended is learnt from, and the rest before the test validates;
     without groups all is learnt from but the latest share.
@@ -53,6 +54,8 @@ def write(
     manifest = read_tables(tables)
     schema = Schema.from_json(manifest["schema"])
     test = manifest.get("source", {}).get("test_start")
+    if config.test_start:
+        test = training_end(manifest, config.test_start)
     if "impressions" not in manifest["tables"]:
         raise DataError("the tables have no impressions", file=tables, field="tables", value=list(manifest["tables"]))
     if test is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -19,11 +20,13 @@ from beam_jobs import ingest, priors, profiles
 from benchmarks.reproduce._choir_rows import ORACLE, OWN, SIMULATED, Row, config
 from benchmarks.reproduce._once import made_with, once, read
 from feature_store import conversions, folders, requests
+from feature_store.conversion_config import ConversionConfig
 from feature_store.market.simulate import simulate
 from trainer import train
 from trainer.calibration import Calibration
 from trainer.requests import evaluate as request_evaluate
 from trainer.requests import saved as request_saved
+from trainer.requests.config import RequestTrainConfig
 from trainer.requests.input import Requests
 from trainer.requests.scores import Scored
 
@@ -69,8 +72,11 @@ def world(row: Row, runs: Path, configure: Configure = config) -> Path:
     once(told, made_of, lambda: profiles.run(tables, told, settings.profiles, settings.beam))
     if row.groups == "ids":
         told = folder / "profiles"
-        do(replace(row, model="base", groups=OWN), runs, configure)
-        once(told, made_of, lambda: _of_ids(replace(row, model="base", groups=OWN), runs, told))
+        base = replace(row, model="base", groups=OWN)
+        early = replace(settings.conversion, test_start=settings.profiles.end)
+        ranker = configure(base, runs).ranker
+        made_of = [*made_of, asdict(early), asdict(ranker)]
+        once(told, made_of, lambda: _of_ids(shared, folder / "early", early, ranker, told))
     grouped, known = folder / "groups", folder / "priors"
     made_of = [*made_of, row.groups, asdict(settings.groups)]
     once(grouped, made_of, lambda: group_job.run(told, grouped, settings.groups, settings.beam))
@@ -107,20 +113,26 @@ def _oracle(folder: Path, log: Path, out: Path, settings: Config) -> None:
     request_evaluate.write(out, data, scored, Calibration(), settings.judge, {"model": ORACLE})
 
 
-def _of_ids(base: Row, runs: Path, out: Path) -> None:
-    """The profiles' folder with users' vectors in the base model in the place of those of their texts."""
-    folder = _folder(base, runs)
-    data = Requests(folder / "requests")
-    ranker = request_saved.load(folder / "models" / base.name, data).ranker
+def _of_ids(shared: Path, early: Path, conversion: ConversionConfig, ranker: RequestTrainConfig, out: Path) -> None:
+    """The profiles' folder with users' vectors in a base model in the place of those of their texts.
+
+    That model learns in ``early`` from what was before the profiles' end, and so has seen what they tell, and no label
+    of the requests that their groups are for.
+    """
+    shutil.rmtree(early, ignore_errors=True)
+    conversions.write(shared / "tables", None, None, early / "requests", conversion)
+    train.run(early / "requests", None, early / "model", ranker)
+    data = Requests(early / "requests")
+    model = request_saved.load(early / "model", data).ranker
     feature = data.features[conversions.USER]
-    table = ranker.features.tables[0]
-    source = folder / "profiles" / profiles.USERS
+    table = model.features.tables[0]
+    source = shared / "profiles" / profiles.USERS
     manifest = folders.read_manifest(source)
     with folders.new_folder(out / profiles.USERS) as scratch:
         for path in sorted(source.glob("*.parquet")):
             rows = pq.read_table(path)
             ids = tf.strings.to_hash_bucket_fast(tf.constant(rows["user_id"].to_pylist()), feature.hash_buckets)
-            vectors = table.lookup(ranker.features.rows(conversions.USER, ids)).numpy()
+            vectors = table.lookup(model.features.rows(conversions.USER, ids)).numpy()
             unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
             kind = rows.schema.field("vector").type
             if pa.types.is_fixed_size_list(kind):

@@ -125,6 +125,14 @@ def test_what_groups_and_priors_were_made_of_is_not_learnt_from(tables, tmp_path
         conversions.write(tables, *grouped(tmp_path / "late", training_end=11 * DAY), tmp_path / "none", config)
 
 
+def test_the_test_begins_where_it_is_asked_to(tables, tmp_path):
+    config = replace(CONFIG, test_start="1970-01-04", valid_share=0.5)
+    manifest = conversions.write(tables, None, None, tmp_path / "out", config)
+    assert manifest["boundaries"] == {"train": None, "valid": 2 * DAY, "test": 3 * DAY}
+    with pytest.raises(ValueError, match="test_start must be a time such as 2025-06-15, received 'soon'"):
+        ConversionConfig(test_start="soon")
+
+
 def test_priors_without_the_user_are_taken_where_they_are(tables, tmp_path):
     groups, priors = grouped(tmp_path)
     alone = pa.table({"user_id": ["u"], "city": ["Moss"], "age": [1], "income": pa.array([0.5], pa.float32()),
