@@ -27,12 +27,14 @@ the market drew from."""
 SLICE = """\
 Small models trained for one epoch on markets of 300 users, to see that all of it works. The figures mean nothing."""
 METHOD = """\
-A row is trained on what is before validation and chosen by GAUC on validation; the test is what is after it. GAUC is
-weighted by impressions; users all of whose labels are one have none. Low-activity users are the 55% with the fewest
-purchases in training, levels cut the test's users into five equal parts. Brackets are 95% intervals by bootstrap over
-users, p of a sign-flip test over users. On the simulated worlds every seed is another market and another training; ± is
-the deviation between seeds. All models of a data set have the same features but the groups', the same widths, optimizer
-and number of epochs, and the same number of validations to be chosen by."""
+Profiles, groups and priors are made of the log's beginning, and a row is trained on what follows, up to validation:
+trained on the purchases that its groups were made of, a model finds its labels in its features. It is chosen by GAUC on
+validation; the test is what is after that. Groups "w/o LLM emb." are of users' vectors in a base model that was trained
+on the log's beginning. GAUC is weighted by impressions; users all of whose labels are one have none. Low-activity users
+are the 55% with the fewest purchases before validation, levels cut the test's users into five equal parts. Brackets are
+95% intervals by bootstrap over users, p of a sign-flip test over users. On the simulated worlds every seed is another
+market and another training; ± is the deviation between seeds. All models of a data set have the same features but the
+groups', the same widths, optimizer and number of epochs, and the same number of validations to be chosen by."""
 MINUTES = {"ml1m": 20.0, "tmall": 4.0, "market": 20.0, "null": 20.0}
 """What a row is thought to take on two free cores, by its operations: none has been timed."""
 
