@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 
 def require(ok: bool, name: str, rule: str, value: object) -> None:
@@ -21,3 +22,10 @@ def above(name: str, value: float, low: float) -> None:
 
 def one_of(name: str, value: str, choices: Sequence[str]) -> None:
     require(value in choices, name, f"must be one of {', '.join(map(repr, choices))}", value)
+
+
+def iso_time(name: str, value: str) -> None:
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        require(False, name, "must be a date or time such as 2025-06-15 (ISO 8601)", value)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
-from feature_store.checks import at_least, require
+from feature_store.checks import at_least, iso_time, require
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,7 @@ class ConversionConfig:
         for name in ("numeric", "logged"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists
         if self.test_start:
-            try:
-                datetime.fromisoformat(self.test_start)
-            except ValueError:
-                require(False, "test_start", "must be a time such as 2025-06-15", self.test_start)
+            iso_time("test_start", self.test_start)
         require(0 < self.valid_share < 1, "valid_share", "must be above 0 and below 1", self.valid_share)
         for name in ("history", "group_history", "categories", "top_categories", "shards"):
             at_least(name, getattr(self, name), 1)

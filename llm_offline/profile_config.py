@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import ClassVar
 
-from feature_store.checks import above, at_least, one_of, require
+from feature_store.checks import above, at_least, iso_time, one_of, require
 from llm_offline.config import EncoderConfig, GenerateConfig
 
 
@@ -59,10 +58,7 @@ class ProfileConfig:
         at_least("categories", self.categories, 1)
         at_least("searches", self.searches, 0)
         if self.end:
-            try:
-                datetime.fromisoformat(self.end)
-            except ValueError:
-                require(False, "end", "must be a time such as 2025-06-15", self.end)
+            iso_time("end", self.end)
 
     @property
     def writer(self) -> GenerateConfig:

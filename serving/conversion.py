@@ -23,7 +23,7 @@ from serving.client import Client
 from serving.newest_version import read_newest
 from serving.online_features import DEADLINE, READ, OnlineFeatures
 
-OUTPUTS = "probabilities"
+PROBABILITIES = "probabilities"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Conversions:
         asked[CANDIDATES] = np.array([[item.encode() for item in candidates]], "S")
         answer = self._client.predict(asked, exported.signature, timeout=max(end - time.monotonic(), 0.001))
         told = {name: values[0].tolist() for name, values in answer.outputs.items()}
-        return Converted(told.pop(OUTPUTS), told, answer.version, outcome)
+        return Converted(told.pop(PROBABILITIES), told, answer.version, outcome)
 
     def _group(self, user: str, end: float) -> tuple[dict[str, Any], str]:
         if self._features is None:

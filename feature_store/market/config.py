@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from feature_store.checks import above, at_least, require
+from feature_store.checks import above, at_least, iso_time, require
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,7 @@ class MarketConfig:
         shares = ("search_pages", "shared_taste", "branch_taste", "attribute_signal", "search_signal")
         for name in (*shares, "personal_feed", "unclicked", "hidden_regular", "hidden_other"):
             require(0 <= getattr(self, name) <= 1, name, "must be from 0 to 1", getattr(self, name))
-        try:
-            datetime.fromisoformat(self.start)
-        except ValueError:
-            require(False, "start", "must be a date such as 2025-06-02", self.start)
+        iso_time("start", self.start)
 
     @property
     def first_second(self) -> int:

@@ -148,7 +148,7 @@ def test_a_profiles_id_names_what_makes_its_vector():
         ({"mode": "guess"}, "mode must be one of 'template', 'generate', received 'guess'"),
         ({"medium_days": 7.0}, "medium_days must be above 7"),
         ({"long_days": 20.0}, "long_days must be 0 or above medium_days"),
-        ({"end": "soon"}, "end must be a time such as 2025-06-15, received 'soon'"),
+        ({"end": "soon"}, r"end must be a date or time such as 2025-06-15 \(ISO 8601\), received 'soon'"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_named(settings, message):

@@ -203,7 +203,7 @@ def test_a_folder_that_is_no_market_is_refused(tmp_path):
         ({"days": 1}, "days must be at least 2"),
         ({"click_rate": 1.0}, "click_rate must be between 0 and 1, received 1.0"),
         ({"shared_taste": 1.5}, "shared_taste must be from 0 to 1"),
-        ({"start": "soon"}, "start must be a date such as 2025-06-02, received 'soon'"),
+        ({"start": "soon"}, r"start must be a date or time such as 2025-06-15 \(ISO 8601\), received 'soon'"),
     ],
 )
 def test_a_setting_out_of_range_is_named(settings, message):
