@@ -14,7 +14,7 @@ from trainer.requests.config import RequestModelConfig, RequestOptimizerConfig, 
 MODEL = RequestModelConfig(d=4, hidden=(16,), attention=(4,), dropout=0.05)
 CONFIG = RequestTrainConfig(
     batch=16, epochs=12, steps_per_schedule=5, validate_every=3, checkpoint_every=3, model=MODEL,
-    optimizer=RequestOptimizerConfig("adagrad", 0.2, final_rate=0.02),
+    optimizer=RequestOptimizerConfig("adagrad", 0.2, initial_accumulator=0.1, final_rate=0.02),
 )  # fmt: skip
 
 
