@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from llm_offline.batching import length_batches
 from llm_offline.chat import Prompt, prompt_ids
@@ -18,9 +17,7 @@ from llm_offline.config import GenerateConfig
 from llm_offline.identity import model_id
 from llm_offline.language_model import LanguageModel, load
 from llm_offline.packed_linear import pack_linears
-
-_SHARED_TOKENS = 16
-"""A beginning that all prompts of a batch share is computed once, if it has at least so many tokens."""
+from llm_offline.shared_beginnings import Beginnings, kin, shared_tokens
 
 
 class _Beginning(LogitsProcessor):
@@ -60,8 +57,10 @@ class _Drawn(LogitsProcessor):
 class Generator:
     """A language model that answers prompts by greedy decoding, or draws where a prompt has a temperature.
 
-    Equal prompts are answered once, and prompts of like length share a batch (`length_batches`). An answer does not
-    depend on the prompts beside it, but for rounding, which can turn a near tie between two tokens.
+    Equal prompts are answered once, and prompts of like length share a batch (`length_batches`). What all of a batch
+    begin with is computed once, and so is what some of them begin with besides, such as the facts that several
+    questions are about (`shared_beginnings`). An answer does not depend on the prompts beside it, but for rounding,
+    which can turn a near tie between two tokens.
 
     ``model_id`` is all that an answer depends on but the prompt and the adapter, which ``adapter_version`` names.
     """
@@ -93,8 +92,7 @@ class Generator:
         for manner in dict.fromkeys(map(_manner, prompts)):
             distinct = list(dict.fromkeys(prompt for prompt in prompts if _manner(prompt) == manner))
             ids = [self._tokenize(prompt) for prompt in distinct]
-            lengths = np.fromiter((len(row) + self.config.max_new_tokens for row in ids), np.int64, len(ids))
-            for rows in length_batches(lengths, self.config.batch_tokens):
+            for rows in self._batches(ids):
                 written = self._write([ids[row] for row in rows], [distinct[row] for row in rows])
                 texts = self._tokenizer.batch_decode(written, skip_special_tokens=True)
                 answers.update((distinct[row], text.strip()) for row, text in zip(rows, texts, strict=True))
@@ -104,21 +102,31 @@ class Generator:
         """With the model's chat format where it has one; of a prompt that is too long, the end."""
         return prompt_ids(self._tokenizer, prompt)[-self.config.max_tokens :]
 
+    def _batches(self, ids: list[list[int]]) -> Iterator[list[int]]:
+        """The prompts that are answered together, those that begin alike in one batch. In a batch all have as many kin,
+        so that its padded tokens are as many as may be."""
+        families = kin(ids, shared_tokens(ids))
+        for size in sorted({len(family) for family in families}):
+            alike = [family for family in families if len(family) == size]
+            longest = (max(len(ids[row]) for row in family) + self.config.max_new_tokens for family in alike)
+            lengths = size * np.fromiter(longest, np.int64, len(alike))
+            for some in length_batches(lengths, self.config.batch_tokens):
+                yield [row for number in some for row in alike[number]]
+
     @torch.inference_mode()
     def _write(self, ids: list[list[int]], prompts: list[Prompt]) -> Tensor:
         """Token ids of B prompts of one manner -> (B, at most max_new_tokens) new ones."""
         begins, careful, temperature = _manner(prompts[0])
-        longest = max(map(len, ids))
-        shared = _shared_tokens(ids)
         pad = self._ends[0] if self._ends else 0
-        rows = [row[:shared] + [pad] * (longest - len(row)) + row[shared:] for row in ids]
-        mask = [[1] * shared + [0] * (longest - len(row)) + [1] * (len(row) - shared) for row in ids]
+        beginnings = Beginnings.of(ids)
+        rows, mask = beginnings.laid_out(ids, pad)
+        longest = rows.shape[1]
         chosen = [_Beginning(self._first_tokens(begins), longest)] if begins else []
         chosen += [_Drawn([_seed(prompt) for prompt in prompts], temperature, longest)] if temperature else []
         written = self._model.generate(
-            input_ids=torch.tensor(rows),
-            attention_mask=torch.tensor(mask),
-            past_key_values=self._beginning(ids, shared),
+            input_ids=rows,
+            attention_mask=mask,
+            past_key_values=beginnings.computed(self._model, rows, mask),
             max_new_tokens=self.config.max_new_tokens,
             do_sample=False,
             logits_processor=LogitsProcessorList(chosen),
@@ -130,15 +138,6 @@ class Generator:
 
     def _first_tokens(self, words: tuple[str, ...]) -> list[int]:
         return [self._tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words]
-
-    def _beginning(self, ids: list[list[int]], shared: int) -> DynamicCache | None:
-        """Keys and values of the first ``shared`` tokens, computed for one row and repeated for all."""
-        if not shared:
-            return None
-        cache = DynamicCache(config=self._model.config)
-        self._model(input_ids=torch.tensor([ids[0][:shared]]), past_key_values=cache, use_cache=True)
-        cache.batch_repeat_interleave(len(ids))
-        return cache
 
 
 def generation_id(config: GenerateConfig) -> str:
@@ -155,13 +154,6 @@ def _seed(prompt: Prompt) -> int:
     """Of a prompt's draw; seeds of two draws are so far apart that no step of one is a step of the other."""
     told = "\0".join((str(prompt.draw), prompt.system, prompt.text))
     return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "big")
-
-
-def _shared_tokens(ids: list[list[int]]) -> int:
-    """How many tokens all prompts begin with, each keeping one of its own; 0 where it does not pay."""
-    common = os.path.commonprefix(ids)
-    shared = min(len(common), min(map(len, ids)) - 1)
-    return shared if len(ids) > 1 and shared >= _SHARED_TOKENS else 0
 
 
 def _listed(value: int | list[int] | None) -> list[int | None]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from llm_offline import generator
+from llm_offline import shared_beginnings
 from llm_offline.chat import Prompt
 from llm_offline.config import GenerateConfig
 from llm_offline.generator import Generator, generation_id
@@ -50,17 +50,12 @@ def test_an_answer_does_not_depend_on_the_prompts_beside_it(tiny):
 
 def test_a_beginning_computed_once_gives_the_answers_of_one_computed_for_each(tiny, monkeypatch):
     model = tiny()
-    ids = [model._tokenize(prompt) for prompt in prompts(TEXTS)]
-    assert generator._shared_tokens(ids) == len(HEAD)
-    together = model.answer(prompts(TEXTS))
-    monkeypatch.setattr(generator, "_shared_tokens", lambda ids: 0)
-    assert model.answer(prompts(TEXTS)) == together
-
-
-def test_the_beginning_leaves_each_prompt_a_token_of_its_own():
-    assert generator._shared_tokens([[1] * 20, [1] * 20]) == 19
-    assert generator._shared_tokens([[1] * 20, [1] * 12]) == 0  # too short to pay
-    assert generator._shared_tokens([[1] * 20]) == 0
+    facts = [f"{HEAD}{thing} for somebody who is {mood}: " for thing in ("soap", "a comb") for mood in ("sad", "glad")]
+    asked = prompts([one + question for one in facts for question in ("who", "why this", "how")] + TEXTS)
+    together = model.answer(asked)
+    assert [model.answer([prompt])[0] for prompt in asked] == together
+    monkeypatch.setattr(shared_beginnings, "_LEAST", 10_000)
+    assert model.answer(asked) == together
 
 
 def test_greedy_decoding_is_the_best_next_token_again_and_again(tiny):
