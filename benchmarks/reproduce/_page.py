@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from antiphon import records
 from benchmarks.reproduce import _tables
 from benchmarks.reproduce._results import Results
-from benchmarks.reproduce._rows import Reproduction
+from benchmarks.reproduce._rows import Reproduction, Row
 
 METHOD = """\
 Every item but padding and those the user has met before is ranked, the target always; items of equal score take their
@@ -18,6 +18,8 @@ by NDCG@10 on validation, never by the test split. Brackets are 95% intervals by
 would change is not in them. Training minutes are wall clock, and in brackets those of all processors together: where
 the second is small beside the first, the machine did other work too. Both have the start of the process and validation
 in them."""
+FEW = 8
+"""Rows that are not there yet are named one by one, if there are no more than so many."""
 
 
 def write(reproduction: Reproduction, results: Results, folder: Path) -> Path:
@@ -36,7 +38,7 @@ def _head(reproduction: Reproduction, results: Results, folder: Path) -> Iterabl
     dates = sorted({result.date for result in done})
     machines = {f"{one.machine['processor']}, {_tables.count(one.machine['cores'], 'core')}" for one in done}
     span = " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "not yet"
-    missing = [str(row) for row in rows if row not in results.rows]
+    missing = [row for row in rows if row not in results.rows]
     yield reproduction.about
     file, count = results.path.name, f"{len(rows) - len(missing)} of {len(rows)} rows"
     yield (
@@ -44,8 +46,25 @@ def _head(reproduction: Reproduction, results: Results, folder: Path) -> Iterabl
         f"{count}, {span}, on {'; '.join(sorted(machines)) or 'no machine yet'}."
     )
     if missing:
-        yield f"Not there yet: {'; '.join(missing)}."
+        yield from _told_missing(missing)
     yield METHOD
     tuning = f"{reproduction.name}_tuning.md"
     if (folder / tuning).exists():
         yield f"How the recipes were found, and what was tried: [{tuning}]({tuning})."
+
+
+def _told_missing(rows: Sequence[Row]) -> Iterable[str]:
+    """Each row where they are few, else by what they share with others."""
+    if len(rows) <= FEW:
+        yield f"Not there yet: {'; '.join(map(str, rows))}."
+        return
+    seeds: dict[str, dict[str, list[int]]] = {}
+    for row in rows:
+        place = f"{row.data} · {row.split.replace('_', ' ')} · {row.backbone}"
+        seeds.setdefault(place, {}).setdefault(row.recipe, []).append(row.seed)
+    lines = []
+    for place, recipes in seeds.items():
+        told = (name if some == [1] else f"{name} (seed {' and '.join(map(str, some))})"
+                for name, some in recipes.items())  # fmt: skip
+        lines.append(f"- {place}: {', '.join(told)}")
+    yield "\n".join([f"Not there yet, {len(rows)} rows:", "", *lines])

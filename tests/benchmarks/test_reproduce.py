@@ -127,6 +127,16 @@ def test_settings_are_those_unlike_the_default_and_bear_on_the_figures():
     }  # fmt: skip
 
 
+def test_many_rows_that_are_missing_are_told_by_what_they_share(tmp_path):
+    rows = (*(replace(BEST, recipe=recipe) for recipe in ("one", "two", "three")), replace(OTHER, recipe="last"))
+    wide = replace(REPRODUCTION, rows=rows, seeds=lambda row: 1 if row.recipe == "last" else 3)
+    text = _page.write(wide, Results.read(tmp_path / "backbones.json"), tmp_path).read_text()
+    assert "Not there yet, 10 rows:\n\n" in text
+    place = f"- {BEST.data} · leave one out · {BEST.backbone}: "
+    assert f"{place}one (seed 1 and 2 and 3), two (seed 1 and 2 and 3), three (seed 1 and 2 and 3)\n" in text
+    assert f"- {OTHER.data} · leave one out · {OTHER.backbone}: last\n" in text
+
+
 def test_a_row_that_fails_is_told_with_its_log_and_leaves_a_page(tmp_path, capfd):
     data = DataConfig(reader="tables", events="no/such.csv")
     failing = replace(REPRODUCTION, config=lambda row: replace(REPRODUCTION.config(row), data=data))
