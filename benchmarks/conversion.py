@@ -2,11 +2,12 @@
 
 A market is simulated (`--users`), its users are put into groups, and what they clicked becomes requests; all of it is
 made once in `--folder` and kept. Profiles are templates that tell four attributes and one category of each window, so
-that many users share a text, and the encoder is cut to one layer: how well they tell users apart is not measured.
-Training takes two epochs, of which the second is timed (the first has the making of graphs), in one process and on a
-cluster of processes on this machine. Then the model is exported, and a server process answers `predict_cvr` with
-`--candidates` candidates for users of the test; for each, the user's group and the group's features are first read
-from the online store (`serving.conversion`). Prints one JSON object on its last line.
+that many users share a text, and the encoder is cut to one layer: how well they tell users apart is not measured. The
+users' ids have as many hash buckets as there are users. Training takes two epochs, of which the second is timed (the
+first has the making of graphs), in one process and on a cluster of processes on this machine. Then the model is
+exported, and a server process answers `predict_cvr` with `--candidates` candidates for users of the test; for each, the
+user's group and the group's features are first read from the online store (`serving.conversion`). Prints one JSON
+object on its last line.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ def _configure(options: argparse.Namespace) -> Callable[[Row, Path], Config]:
         ranker = replace(whole.rankers[FULL], epochs=2, validate_every=2)
         return replace(
             whole, market=market, profiles=profiles, ranker=ranker, name="market", runs=str(runs),
+            conversion=replace(whole.conversion, user_buckets=options.users),
             data=replace(whole.data, path=str(runs / "log")),
         )  # fmt: skip
 
