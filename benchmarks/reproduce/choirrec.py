@@ -14,7 +14,7 @@ from antiphon import records
 from antiphon.clock import clock
 from antiphon.config import Config
 from benchmarks import _machine
-from benchmarks.reproduce import _choir_page
+from benchmarks.reproduce import _choir_page, _tables
 from benchmarks.reproduce._choir_rows import BASELINES, DATA, FULL, ORACLE, SEEDS, SIMULATED, Row, config, rows
 from benchmarks.reproduce._command import OUT
 
@@ -132,11 +132,14 @@ def write(results: dict[Row, Any], worlds: dict[str, Any], out: Path, name: str)
     compared = {row: found["against"]["by"] for row, found in results.items() if "against" in found}
     for picture, drawn in _choir_page.pictures(results, compared).items():
         records.write_text(out / f"{picture}.svg", drawn)
-    machines = {f"{one['machine']['processor']}, {one['machine']['cores']} cores" for one in results.values()}
+    machines = {f"{one['machine']['processor']}, {_tables.count(one['machine']['cores'], 'core')}"
+                for one in results.values()}  # fmt: skip
     dates = sorted({one["machine"]["date"] for one in results.values()})
     span = " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "not yet"
-    made = f"Made by `antiphon reproduce choirrec` from [`{name}.json`]({name}.json): {len(results)} rows, {span}, on "
-    head = ["# ChoirRec", ABOUT] if name == "choirrec" else ["# ChoirRec: a slice", SLICE]
+    whole = name == "choirrec"
+    count = f"{len(results)} of {len(rows())} rows" if whole else f"{len(results)} rows"
+    made = f"Made by `antiphon reproduce choirrec` from [`{name}.json`]({name}.json): {count}, {span}, on "
+    head = ["# ChoirRec", ABOUT] if whole else ["# ChoirRec: a slice", SLICE]
     parts = [*head, made + f"{'; '.join(sorted(machines)) or 'no machine yet'}.", METHOD]
     page = out / f"{name}.md"
     records.write_text(page, "\n\n".join([*parts, *_choir_page.body(results, compared, worlds)]) + "\n")
