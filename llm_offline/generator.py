@@ -103,15 +103,21 @@ class Generator:
         return prompt_ids(self._tokenizer, prompt)[-self.config.max_tokens :]
 
     def _batches(self, ids: list[list[int]]) -> Iterator[list[int]]:
-        """The prompts that are answered together, those that begin alike in one batch. In a batch all have as many kin,
-        so that its padded tokens are as many as may be."""
-        families = kin(ids, shared_tokens(ids))
-        for size in sorted({len(family) for family in families}):
+        """The prompts that are answered together, at most ``batch_tokens`` padded tokens of them. Those that begin
+        alike are in one batch as far as that reaches, and all of a batch have as many kin."""
+        families = []
+        for family in kin(ids, shared_tokens(ids)):
+            size = max(1, self.config.batch_tokens // self._padded(ids, family))
+            families += [family[start : start + size] for start in range(0, len(family), size)]
+        for size in sorted(set(map(len, families))):
             alike = [family for family in families if len(family) == size]
-            longest = (max(len(ids[row]) for row in family) + self.config.max_new_tokens for family in alike)
-            lengths = size * np.fromiter(longest, np.int64, len(alike))
+            lengths = size * np.array([self._padded(ids, family) for family in alike], np.int64)
             for some in length_batches(lengths, self.config.batch_tokens):
                 yield [row for number in some for row in alike[number]]
+
+    def _padded(self, ids: list[list[int]], family: list[int]) -> int:
+        """Tokens of the longest of a family with its answer."""
+        return max(len(ids[row]) for row in family) + self.config.max_new_tokens
 
     @torch.inference_mode()
     def _write(self, ids: list[list[int]], prompts: list[Prompt]) -> Tensor:

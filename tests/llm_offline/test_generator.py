@@ -58,6 +58,17 @@ def test_a_beginning_computed_once_gives_the_answers_of_one_computed_for_each(ti
     assert model.answer(asked) == together
 
 
+def test_a_batch_is_no_larger_than_it_may_be_however_many_begin_alike(tiny):
+    model = tiny(max_tokens=100, batch_tokens=400)
+    drawn = prompts([TEXTS[0]]) * 30 + prompts(["soap", *TEXTS])
+    ids = [model._tokenize(prompt) for prompt in drawn]
+    batches = list(model._batches(ids))
+    assert sorted(row for rows in batches for row in rows) == list(range(len(ids)))
+    assert max(len(rows) for rows in batches) > 1
+    for rows in batches:
+        assert len(rows) * (max(len(ids[row]) for row in rows) + model.config.max_new_tokens) <= 400
+
+
 def test_greedy_decoding_is_the_best_next_token_again_and_again(tiny):
     model = tiny(max_new_tokens=4)
     ids = model._tokenize(Prompt(TEXTS[1]))
