@@ -31,7 +31,9 @@ from feature_store.schema import EVENT_TIME
 from feature_store.table_folder import read_manifest
 from feature_store.training_window import training_end
 from llm_offline.profile_config import ProfileConfig
-from llm_offline.profiles import profile_id, verbalised
+from llm_offline.profile_vectors import ProfileEmbedder
+from llm_offline.profile_writer import profile_id
+from llm_offline.profiles import verbalised
 
 JOB = "profiles"
 KIND = "profiles"
@@ -69,7 +71,7 @@ def run(tables: Path, out: Path, profiles: ProfileConfig, beam: BeamConfig) -> d
         told=True, **sizes,
     )  # fmt: skip
     render = partial(user_texts, tables=tables, profiles=profiles, end=end)
-    handler = WrittenProfile(profiles, JOB) if generates else TextEmbedding(profiles.encoder, JOB)
+    handler = WrittenProfile(profiles, JOB) if generates else TextEmbedding(profiles, JOB, ProfileEmbedder)
     described = {"profiles": asdict(profiles), "training_end": end, "tables": _hashes(manifest)}
     ids = pq.read_table(tables / "users.parquet", columns=["user_id"])["user_id"]
     made = text_vectors.run(job, user_pieces.pieces(ids), render, handler, described, beam)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from apache_beam.ml.inference.base import ModelHandler
 
 from beam_jobs.io import advance
-from llm_offline.config import EncoderConfig
 from llm_offline.embedder import Embedder
 
 
@@ -20,26 +19,32 @@ def vector_column(vectors: np.ndarray) -> pa.ListArray:
     return pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()))
 
 
-class TextEmbedding(ModelHandler[pa.RecordBatch, pa.RecordBatch, Embedder]):
+class Encoder(Protocol):
+    """Turns texts into vectors."""
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """n texts -> (n, D) float32."""
+
+
+class TextEmbedding(ModelHandler[pa.RecordBatch, pa.RecordBatch, Encoder]):
     """Adds the column ``vector`` to record batches that have a column ``text``.
 
     An element is a whole batch, of texts of like length, and goes through the model as it comes.
     """
 
-    def __init__(self, config: EncoderConfig, job: str) -> None:
-        """``job`` is the name of the bar that is moved by each text."""
+    def __init__(self, config: Any, job: str, load: Callable[[Any], Encoder] = Embedder) -> None:
+        """``load`` makes an encoder of ``config``, and pickles; ``job`` is the name of the bar that each text moves."""
         super().__init__()
-        self._config = config
-        self._job = job
+        self._config, self._job, self._load = config, job, load
 
-    def load_model(self) -> Embedder:
-        return Embedder(self._config)
+    def load_model(self) -> Encoder:
+        return self._load(self._config)
 
     def should_skip_batching(self) -> bool:
         return True
 
     def run_inference(
-        self, batch: pa.RecordBatch, model: Embedder, inference_args: dict[str, Any] | None = None
+        self, batch: pa.RecordBatch, model: Encoder, inference_args: dict[str, Any] | None = None
     ) -> Iterator[pa.RecordBatch]:
         vectors = model.encode(batch.column("text").to_pylist())  # (n, D)
         advance(self._job, batch.num_rows)

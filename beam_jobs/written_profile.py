@@ -11,7 +11,7 @@ from apache_beam.ml.inference.base import ModelHandler
 from beam_jobs.io import advance
 from beam_jobs.text_embedding import vector_column
 from llm_offline.profile_config import ProfileConfig
-from llm_offline.profiles import ProfileWriter
+from llm_offline.profile_writer import ProfileWriter
 
 ANSWERS = ("profile", "outcome", "rejected")
 """Columns that come with a vector: the profile, and of `llm_offline.knowledge.answers.Answer` how it came about."""

@@ -40,6 +40,7 @@ class ProfileConfig:
     searches: int = 4  # the newest different ones
     attributes: tuple[str, ...] = ()  # columns of the users, in this order; () is all
     noun: str = "goods"  # what the items are called, in the plural
+    encode: str = "facts"  # facts: what a profile says, fact by fact | whole: its text, for large encoders
     ask: str = "apart"  # generate: together, one prompt for all three lines | apart, one for each, for small models
     generate: ProfileGenerateConfig = field(default_factory=ProfileGenerateConfig)  # generate
     encoder: ProfileEncoderConfig = field(default_factory=ProfileEncoderConfig)
@@ -47,6 +48,7 @@ class ProfileConfig:
     def __post_init__(self) -> None:
         one_of("mode", self.mode, ("template", "generate"))
         one_of("ask", self.ask, ("together", "apart"))
+        one_of("encode", self.encode, ("facts", "whole"))
         above("recent_days", self.recent_days, 0)
         above("medium_days", self.medium_days, self.recent_days)
         require(

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from llm_offline.chat import Prompt
-from llm_offline.embedder import Embedder
-from llm_offline.generator import Generator, generation_id
-from llm_offline.identity import embedding_id
 from llm_offline.knowledge.answers import OUTCOMES, Answer, Ask, usable, well_formed, written
 from llm_offline.knowledge.texts import read_named
 from llm_offline.profile_config import ProfileConfig
 from llm_offline.prompts import plain
 
 PARTS = ("Core identity", "Key interests", "Consumption philosophy")
+_OF_LAST, _EARLIER, _SOUGHT = "Purchases of the last {:g} days", "Earlier purchases", "Recent searches"
+LISTS = re.compile(rf"{_OF_LAST.replace('{:g}', '.+')}|{_EARLIER}|{_SOUGHT}")
+"""Names of lines that list what a user bought or searched for."""
+BEHAVIOUR = re.compile(rf"{LISTS.pattern}|{'|'.join(PARTS[1:])}")
+"""Names of lines that tell what a user does, not who it is."""
 _DAY = 86_400_000_000
 _WORDS = 2  # that each part has at least
 _PART = re.compile(rf"^\W*({'|'.join(PARTS)})\W*:\s*(.*)$", re.IGNORECASE)
@@ -33,7 +31,8 @@ def verbalised(
     end: int,
     config: ProfileConfig,
 ) -> str:
-    """What is known of a user before ``end``, as text; "" where nothing is. Order of arrival does not matter.
+    """What is known of a user before ``end``, a line for each fact; "" where nothing is. Order of arrival does not
+    matter.
 
     Args:
         attributes: name -> value, None where it is not known. purchases: (time, categories of the item).
@@ -41,7 +40,7 @@ def verbalised(
     """
     told = [f"{name.replace('_', ' ').capitalize()}: {text}." for name, value in attributes.items()
             if (text := plain(value))]  # fmt: skip
-    names = [f"Purchases of the last {config.recent_days:g} days", f"Purchases of the last {config.medium_days:g} days"]
+    names = [_OF_LAST.format(days) for days in (config.recent_days, config.medium_days)]
     counts: list[Counter[str]] = [Counter(), Counter(), Counter()]
     for time, categories in purchases:
         days = (end - time) / _DAY
@@ -49,14 +48,14 @@ def verbalised(
             continue
         window = 0 if days <= config.recent_days else 1 if days <= config.medium_days else 2
         counts[window].update(filter(None, map(plain, categories)))
-    for name, count in zip((*names, "Earlier purchases"), counts, strict=True):
+    for name, count in zip((*names, _EARLIER), counts, strict=True):
         if count:
             frequent = sorted(count, key=lambda category: (-count[category], category))[: config.categories]
             told.append(f"{name}: {', '.join(f'{category} ({count[category]})' for category in frequent)}.")
     newest = sorted(((time, plain(query)) for time, query in searches if time < end), reverse=True)
     different = list(dict.fromkeys(query for _, query in newest if query))[: config.searches]
-    told += [f"Recent searches: {'; '.join(different)}."] if different else []
-    return " ".join(told)
+    told += [f"{_SOUGHT}: {'; '.join(different)}."] if different else []
+    return "\n".join(told)
 
 
 def prompts(facts: str, config: ProfileConfig) -> list[Prompt]:
@@ -102,29 +101,3 @@ def _joined(parts: Sequence[Answer], facts: str) -> Answer:
         rejected = next(part.rejected for part in parts if part.outcome == "fallback")
         return Answer(facts, "fallback", rejected=rejected)
     return Answer("\n".join(f"{name}: {part.text}" for name, part in zip(PARTS, parts, strict=True)), worst)
-
-
-def profile_id(config: ProfileConfig) -> str:
-    """All that a profile's vector depends on but what is known of the user; without loading a model."""
-    if config.mode == "template":
-        return f"template/{embedding_id(config.encoder)}"
-    worded = json.dumps([config.noun, config.ask, sorted(read_named("profiles").items())])
-    digest = hashlib.sha256(worded.encode()).hexdigest()[:8]
-    return f"{generation_id(config.writer)}/profile/wording={digest}/{embedding_id(config.encoder)}"
-
-
-class ProfileWriter:
-    """A language model that writes profiles, and the encoder of what it writes.
-
-    Raises:
-        FileNotFoundError, ValueError: as `language_model.load`.
-    """
-
-    def __init__(self, config: ProfileConfig) -> None:
-        self._config = config
-        self._generator, self._encoder = Generator(config.writer), Embedder(config.encoder)
-
-    def write(self, facts: Sequence[str]) -> tuple[list[Answer], np.ndarray]:
-        """n profiles, and their vectors (n, D)."""
-        found = answers(self._generator.answer, facts, self._config)
-        return found, self._encoder.encode([answer.text for answer in found])

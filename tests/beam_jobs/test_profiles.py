@@ -11,7 +11,7 @@ import pytest
 from beam_jobs.options import BeamConfig
 from beam_jobs.profiles import MALFORMED, NOTHING_KNOWN, run, user_texts
 from feature_store import folders
-from llm_offline import profiles as writing
+from llm_offline import profile_writer as writing
 from llm_offline.profile_config import ProfileConfig, ProfileEncoderConfig, ProfileGenerateConfig
 
 DAY = purchase_log.DAY
@@ -44,8 +44,8 @@ def dead_letters(out):
 def test_what_is_known_before_the_end_is_told(tables):
     texts = user_texts(("ann", "cy"), tables, ProfileConfig(), END).to_pylist()
     assert texts == [
-        {"user_id": "ann", "text": "City: Rome. Age: 30. Purchases of the last 7 days: Baby (1), beds (1)."},
-        {"user_id": "bob", "text": "City: Oslo. Income: 2.5. Earlier purchases: Garden (1). Recent searches: tea."},
+        {"user_id": "ann", "text": "City: Rome.\nAge: 30.\nPurchases of the last 7 days: Baby (1), beds (1)."},
+        {"user_id": "bob", "text": "City: Oslo.\nIncome: 2.5.\nEarlier purchases: Garden (1).\nRecent searches: tea."},
         {"user_id": "cy", "text": ""},
     ]
     chosen = user_texts(("dee", "dee"), tables, ProfileConfig(attributes=("age",)), END)
@@ -60,9 +60,9 @@ def test_the_template_is_embedded_and_cut_and_who_is_not_known_is_a_dead_letter(
     assert {user: row["vector"] is None for user, row in rows.items()} == {
         "ann": False, "bob": False, "cy": True, "dee": False,
     }  # fmt: skip
-    assert len(rows["ann"]["vector"]) == 5
-    assert sum(value**2 for value in rows["ann"]["vector"]) == pytest.approx(1, abs=1e-5)
-    assert summary["mode"] == "template" and summary["width"] == 5
+    assert len(rows["ann"]["vector"]) == 10
+    assert sum(value**2 for value in rows["ann"]["vector"]) == pytest.approx(2, abs=1e-5)
+    assert summary["mode"] == "template" and summary["width"] == 10
     assert summary["dead_letters"] == {NOTHING_KNOWN: 1}
     assert dead_letters(out) == [{"user_id": "cy", "reason": NOTHING_KNOWN, "record": ""}]
     again = run(tables, out, config, BeamConfig())

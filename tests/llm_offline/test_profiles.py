@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_offline.knowledge.answers import Answer
-from llm_offline.profile_config import ProfileConfig, ProfileEncoderConfig
-from llm_offline.profiles import answers, parsed, profile_id, prompts, sentence, verbalised
+from llm_offline.profile_config import ProfileConfig
+from llm_offline.profiles import answers, parsed, prompts, sentence, verbalised
 
 DAY = 86_400_000_000
 END = 100 * DAY
@@ -25,8 +25,8 @@ def test_attributes_purchases_by_window_and_searches_are_told():
     ]
     searches = [(END - 3 * DAY, "pram"), (END - 2 * DAY, "cot"), (END - DAY, "pram")]
     assert told(purchases, searches, {"home_city": "Rome", "age": None, "sex": "male"}) == (
-        "Home city: Rome. Sex: male. Purchases of the last 7 days: Baby (2), Toys (1), bottles (1), diapers (1). "
-        "Purchases of the last 30 days: Garden (1). Earlier purchases: Books (1). Recent searches: pram; cot."
+        "Home city: Rome.\nSex: male.\nPurchases of the last 7 days: Baby (2), Toys (1), bottles (1), diapers (1).\n"
+        "Purchases of the last 30 days: Garden (1).\nEarlier purchases: Books (1).\nRecent searches: pram; cot."
     )
 
 
@@ -43,7 +43,7 @@ def test_the_most_frequent_categories_and_the_newest_searches_are_kept():
     purchases = [(END - 1, [name]) for name in ("a", "b", "b", "c", "c", "c")]
     searches = [(END - n, f"q{n}") for n in range(1, 5)]
     text = verbalised({}, purchases, searches, END, ProfileConfig(categories=2, searches=3))
-    assert text == "Purchases of the last 7 days: c (3), b (2). Recent searches: q1; q2; q3."
+    assert text == "Purchases of the last 7 days: c (3), b (2).\nRecent searches: q1; q2; q3."
 
 
 @given(
@@ -131,15 +131,6 @@ def test_asked_apart_a_profile_has_no_more_tokens():
     config = ProfileConfig()
     assert 3 * config.writer.max_new_tokens == config.generate.max_new_tokens
     assert ProfileConfig(ask="together").writer == config.generate
-
-
-def test_a_profiles_id_names_what_makes_its_vector():
-    encoder = ProfileEncoderConfig(layers=1)
-    template = profile_id(ProfileConfig(encoder=encoder))
-    assert template.startswith("template/minilm")
-    cut = profile_id(ProfileConfig(encoder=ProfileEncoderConfig(layers=1, dimensions=64)))
-    assert cut != template and "dimensions=64" in cut
-    assert profile_id(ProfileConfig(encoder=encoder, categories=2)) == template  # the text tells
 
 
 @pytest.mark.parametrize(
