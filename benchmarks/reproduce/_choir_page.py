@@ -6,9 +6,23 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from scipy import stats
+
 from antiphon.html import Markup
 from benchmarks.reproduce import _plots, _tables
-from benchmarks.reproduce._choir_rows import ABLATIONS, BASELINES, CENTROIDS, FULL, ORACLE, OWN, SWITCHES, WEIGHTS, Row
+from benchmarks.reproduce._choir_rows import (
+    ABLATIONS,
+    BASELINES,
+    CENTROIDS,
+    FULL,
+    ORACLE,
+    OWN,
+    SETTINGS,
+    SWITCHES,
+    WEIGHTS,
+    Row,
+    chosen,
+)
 from trainer.statistics import Comparison, Interval
 
 Results = Mapping[Row, Mapping[str, Any]]
@@ -22,7 +36,6 @@ TITLES = {
     "kl": "w/ KL loss", "without_margin": "w/o margin", "kl_open_teacher": "w/ KL loss, teacher not detached",
     "base_parent": "Eq. 5 as printed", "open_injection": "injection not detached",
     "printed_confidence": "confidence as printed", "distill_floor": "floor under α_distill",
-    "channel_losses": "a loss of each channel",
 }  # fmt: skip
 PUBLISHED = {  # AUC low, AUC overall, GAUC low, GAUC overall
     "base": (0.9195, 0.9098, 0.7097, 0.7732), "poso": (0.9199, 0.9100, 0.7111, 0.7729),
@@ -46,12 +59,14 @@ def body(results: Results, compared: Mapping[Row, Mapping[str, Any]], worlds: Ma
     """The page's sections, of what is known."""
     for data in dict.fromkeys(row.data for row in results):
         yield f"## {TITLES[data]}"
-        mine = {row: found for row, found in results.items() if row.data == data}
+        tried = {row: found for row, found in results.items() if row.data == data and "valid" in found}
+        mine = {row: found for row, found in results.items() if row.data == data and not row.setting}
         against = {row: found for row, found in compared.items() if row.data == data}
         yield from _first(mine, against)
         yield from _levels(mine, against)
         yield from _ablations(mine, against)
         yield from _sweeps(mine, against)
+        yield from _settings(tried, data)
         if data in worlds:
             told = [f"{name.replace('_', ' ')} {_number(value, '.2f')} (theirs {CONSISTENCY[name]:.2f})"
                     for name, value in worlds[data].items()]  # fmt: skip
@@ -152,6 +167,24 @@ def _sweeps(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Iter
             yield _tables.table([title, "GAUC low", "GAUC overall"], cells)
 
 
+def _settings(results: Results, data: str) -> Iterator[str]:
+    """What each model scored on validation with each setting, that of the config in bold."""
+    lines = []
+    for model in (*BASELINES, FULL):
+        known = {setting: Row(data, model, setting="" if setting == chosen(data, model) else setting)
+                 for setting in SETTINGS}  # fmt: skip
+        cells = []
+        for row in known.values():
+            values = results[row]["valid"].values() if row in results else ()
+            cells += ["".join(f"{value:.4f}" if row.setting else f"**{value:.4f}**" for value in values)]
+        if all(cells):
+            lines.append([TITLES[model], *cells])
+    if data != "null" and lines:
+        (metric,) = next(iter(results.values()))["valid"]
+        yield f"### Settings, {metric.upper()} on validation"
+        yield _tables.table(["model", *SETTINGS], lines)
+
+
 def _by_k(data: str) -> dict[float, Row]:
     return {k: Row(data, FULL, f"k{k}") for k in CENTROIDS}
 
@@ -184,13 +217,16 @@ def _mean(values: Sequence[float], form: str = ".4f") -> str:
 
 
 def _difference(found: Sequence[Mapping[str, float]]) -> str:
-    """One comparison with its interval, or of several the mean, and how many are above 0 and significant."""
+    """One comparison with its interval; of several the mean, p of a t test over the seeds, and how many of them are
+    above 0 and significant by themselves."""
     if not found:
         return ""
     if len(found) == 1:
         return _tables.difference(Comparison(**found[0]))
+    differences = [one["difference"] for one in found]
+    p = stats.ttest_1samp(differences, 0).pvalue
     sure = sum(one["p_value"] < 0.05 and one["difference"] > 0 for one in found)
-    return f"{_mean([one['difference'] for one in found], '+.4f')}; {sure} of {len(found)} seeds p < 0.05"
+    return f"{_mean(differences, '+.4f')}, p {p:.2g}; {sure} of {len(found)} seeds p < 0.05"
 
 
 def _number(value: float | None, form: str) -> str:

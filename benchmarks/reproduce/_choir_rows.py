@@ -37,11 +37,22 @@ SWITCHES: Mapping[str, Mapping[str, Any]] = {
     "open_injection": {"detach_injected": False},
     "printed_confidence": {"confidence": "printed", "min_confidence": 0.1},
     "distill_floor": {"floor": 0.1},
-    "channel_losses": {"channel_weight": 0.5},
 }
 """Where the paper is open, the other reading."""
 WEIGHTS = (0.001, 0.0025, 0.005, 0.01, 0.05)  # λ
 CENTROIDS = (32, 64, 128, 256, 512)  # k
+PLAIN, DROPOUT, OTHER = "plain", "dropout", "other"
+SETTINGS = (PLAIN, DROPOUT, OTHER)
+"""What each model was tried with on the first seed; the configs have what did best on validation."""
+_OTHER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "base": ("model", {"hidden": (256, 128, 64)}),
+    "poso": ("model", {"hidden": (256, 128, 64)}),
+    "cold_transformer": ("sparse", {"blocks": 2}),
+    "melt": ("sparse", {"weight": 0.5}),
+    "uie": ("sparse", {"weight": 0.5}),
+    FULL: ("choir", {"channel_weight": 0.5}),
+}
+"""A model's third setting, of what is its own."""
 CHANGES = {**ABLATIONS, **SWITCHES, **{f"lambda_{w:g}": {"distill_weight": w} for w in WEIGHTS}}
 
 
@@ -53,27 +64,36 @@ class Row:
     model: str
     groups: str = OWN  # profiles | ids: of users' vectors in the base model | k<centroids>
     seed: int = 1
+    setting: str = ""  # one of SETTINGS, judged by validation alone; "": the config's
 
     def __str__(self) -> str:
         groups = "" if self.groups == OWN else f" · groups {self.groups}"
-        return f"{self.data} · {self.model}{groups} · seed {self.seed}"
+        setting = f" · {self.setting}" if self.setting else ""
+        return f"{self.data} · {self.model}{groups}{setting} · seed {self.seed}"
 
     @property
     def name(self) -> str:
         """Of its folder among the models of its world."""
-        return f"{self.model}-{self.seed}"
+        return f"{self.model}-{self.setting}-{self.seed}" if self.setting else f"{self.model}-{self.seed}"
 
     @property
     def base(self) -> Row:
-        """What it is compared with: an ablation with the full model, every other one with the base."""
+        """What it is compared with: an ablation with the full model, every other one with the base; a setting with
+        nothing but itself."""
+        if self.setting:
+            return self
         ablated = self.model in {**ABLATIONS, **SWITCHES} or self.groups == "ids"
         return Row(self.data, FULL if ablated else "base", OWN, self.seed)
 
 
 def rows(data: tuple[str, ...] = DATA, seeds: int = SEEDS) -> list[Row]:
-    """All of the page's. Ablations and sweeps are of MovieLens and the market; the null world has the first table."""
+    """All of the page's. Ablations and sweeps are of MovieLens and the market; the null world has the first table, and
+    the settings that did best on the market."""
     found = []
     for one in data:
+        if one != "null":
+            found += [Row(one, model, setting=setting) for model in (*BASELINES, FULL) for setting in SETTINGS
+                      if setting != chosen(one, model)]  # fmt: skip
         each = range(1, seeds + 1) if one in SIMULATED else (1,)
         for seed in each:
             found += [Row(one, model, OWN, seed) for model in (*BASELINES, FULL)]
@@ -88,8 +108,7 @@ def rows(data: tuple[str, ...] = DATA, seeds: int = SEEDS) -> list[Row]:
 
 def config(row: Row, runs: Path) -> Config:
     """The row's data, groups and training: the file of its data, with what the row changes."""
-    file = "market" if row.data == "null" else row.data
-    whole = load(CONFIGS / f"{file}_choirrec.yaml")
+    whole = _file(row.data)
     if row.data in SIMULATED:
         market = replace(whole.market, seed=row.seed, null_world=row.data == "null")
         log = str(runs / f"{row.data}_log_{row.seed}")
@@ -101,10 +120,38 @@ def config(row: Row, runs: Path) -> Config:
     return replace(whole, name=f"{row.data}_{row.seed}", runs=str(runs), groups=groups, ranker=_ranker(whole, row))
 
 
+def chosen(data: str, model: str) -> str:
+    """The setting that the config has.
+
+    Raises:
+        ValueError: it has none of them.
+    """
+    whole = _file(data)
+    for setting in SETTINGS:
+        if whole.rankers[model] == _set(whole, model, setting):
+            return setting
+    raise ValueError(f"{data}: rankers.{model} must be one of the settings {SETTINGS}, received {whole.rankers[model]}")
+
+
+def _file(data: str) -> Config:
+    return load(CONFIGS / f"{'market' if data == 'null' else data}_choirrec.yaml")
+
+
+def _set(whole: Config, model: str, setting: str) -> Any:
+    """The model's ranker with one of `SETTINGS`, whatever it has."""
+    (section, values), ranker = _OTHER[model], whole.rankers[model]
+    if setting != OTHER:
+        values = {name: getattr(getattr(whole.ranker, section), name) for name in values}
+    ranker = replace(ranker, **{section: replace(getattr(ranker, section), **values)})
+    return replace(ranker, model=replace(ranker.model, dropout=0.2 if setting == DROPOUT else 0.0))
+
+
 def _ranker(whole: Config, row: Row) -> Any:
     """The base's settings for the base, else those of the file's ranker of that kind, else the full model's."""
     kinds = whole.rankers
     ranker = kinds[row.model] if row.model in kinds else kinds["base" if row.model == ORACLE else FULL]
+    if row.setting:
+        ranker = _set(whole, row.model, row.setting)
     codes = tuple(f"group_{level}" for level in range(1, whole.groups.levels + 1))
     choir = replace(ranker.choir, codes=codes, **CHANGES.get(row.model, {}))
     return replace(ranker, choir=choir, seed=row.seed)

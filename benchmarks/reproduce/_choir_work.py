@@ -34,11 +34,13 @@ Configure = Callable[[Row, Path], Config]
 
 
 def do(row: Row, runs: Path, configure: Configure = config) -> dict[str, Any]:
-    """The row's metrics on the test split, by segment; what of it is done with these settings is not done again."""
+    """The row's metrics on the test split, by segment, and what chose its best epoch on validation; of a setting that
+    is tried the second alone. What of it is done with these settings is not done again."""
     settings = configure(row, runs)
     folder = world(row, runs, configure)
     out = folder / "evaluation" / row.name
     start = time.monotonic()
+    found: dict[str, Any] = {}
     if row.model == ORACLE:
         made_of = [made_with(folder / "requests")["settings"], asdict(settings.judge)]
         once(out, made_of, lambda: _oracle(folder, Path(settings.data.path), out, settings))
@@ -46,10 +48,14 @@ def do(row: Row, runs: Path, configure: Configure = config) -> dict[str, Any]:
         model, asked, ranker = folder / "models" / row.name, folder / "requests", settings.ranker
         made_of = [made_with(asked)["settings"], asdict(ranker)]
         once(model, made_of, lambda: train.run(asked, None, model, ranker), resumes=True)
-        made_of = [*made_of, asdict(settings.judge)]
-        once(out, made_of, lambda: request_evaluate.run(asked, model, out, settings.judge))
-    found = read(out / "metrics.json")
-    return {"test": found["test"], "seconds": round(time.monotonic() - start, 1), "requests": _told(folder)}
+        history = read(model / "history.json")
+        found["valid"] = {ranker.select: history["summary"][f"valid_{ranker.select}"]}
+        if not row.setting:
+            made_of = [*made_of, asdict(settings.judge)]
+            once(out, made_of, lambda: request_evaluate.run(asked, model, out, settings.judge))
+    if not row.setting:
+        found["test"] = read(out / "metrics.json")["test"]
+    return {**found, "seconds": round(time.monotonic() - start, 1), "requests": _told(folder)}
 
 
 def compare(row: Row, other: Row, runs: Path, configure: Configure = config) -> dict[str, Any]:

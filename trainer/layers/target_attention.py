@@ -31,13 +31,18 @@ class TargetAttention(tf_keras.layers.Layer):
 
     def call(self, candidates: tf.Tensor, items: tf.Tensor, there: tf.Tensor) -> tf.Tensor:
         """candidates (n, C, w), items (n, L, w) where they are there (n, L) -> (n, C, w); zero of an empty sequence."""
-        shape = tf.concat([tf.shape(candidates)[:2], tf.shape(items)[1:]], axis=0)  # (n, C, L, w)
-        one, other = tf.broadcast_to(candidates[:, :, None], shape), tf.broadcast_to(items[:, None], shape)
-        x = tf.concat([other, one, other - one, other * one], axis=-1)
-        for layer in self.layers_:
+        first, *others = *self.layers_, self.out
+        x = self._first(first, candidates[:, :, None], items[:, None])  # (n, C, L, h)
+        for layer in others:
             x = layer(x)
-        weights = self.out(x)[..., 0] * tf.cast(there, x.dtype)[:, None]  # (n, C, L)
+        weights = x[..., 0] * tf.cast(there, x.dtype)[:, None]  # (n, C, L)
         return tf.matmul(weights, items)
+
+    def _first(self, layer: tf_keras.layers.Dense, one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        """What ``layer`` makes of [item, candidate, item − candidate, item · candidate], without writing them out."""
+        item, candidate, difference, product = tf.split(layer.kernel, 4)
+        x = tf.tensordot(other * one, product, 1) + tf.tensordot(other, item + difference, 1)
+        return layer.activation(x + tf.tensordot(one, candidate - difference, 1) + layer.bias)
 
     def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "width": self.width, "hidden": self.hidden}
