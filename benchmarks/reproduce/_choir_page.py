@@ -15,11 +15,14 @@ from benchmarks.reproduce._choir_rows import (
     BASELINES,
     CENTROIDS,
     FULL,
+    IDS,
     ORACLE,
     OWN,
+    SEGMENTS,
     SETTINGS,
     SWITCHES,
     WEIGHTS,
+    WHOLE,
     Row,
     chosen,
 )
@@ -30,7 +33,8 @@ Results = Mapping[Row, Mapping[str, Any]]
 TITLES = {
     "ml1m": "MovieLens-1M as conversion", "tmall": "Tmall repeat buyers", "market": "simulated market",
     "null": "null world", "base": "base", "poso": "POSO", "cold_transformer": "Cold-Transformer", "melt": "MELT",
-    "uie": "UIE", FULL: "ChoirRec", ORACLE: "oracle", "ids": "w/o LLM emb.", "without_id": "w/o ID emb.",
+    "uie": "UIE", FULL: "ChoirRec", ORACLE: "oracle", IDS: "w/o LLM emb.",
+    WHOLE: "profiles encoded whole", SEGMENTS: "ChoirRec, the market's own groups", "without_id": "w/o ID emb.",
     "without_attributes": "w/o attr. emb.", "without_sequence": "w/o seq. emb.", "without_dual": "w/o dual channel",
     "without_distillation": "w/o gated distillation", "without_injection": "w/o asymmetric injection",
     "kl": "w/ KL loss", "without_margin": "w/o margin", "kl_open_teacher": "w/ KL loss, teacher not detached",
@@ -43,7 +47,7 @@ PUBLISHED = {  # AUC low, AUC overall, GAUC low, GAUC overall
     "uie": (0.9203, 0.9102, 0.7132, 0.7750), FULL: (0.9225, 0.9116, 0.7179, 0.7768),
 }  # fmt: skip
 ABLATED = {  # change of GAUC in percent: low, overall
-    "ids": (-0.90, -0.36), "without_id": (-0.24, -0.06), "without_attributes": (-0.44, -0.09),
+    IDS: (-0.90, -0.36), "without_id": (-0.24, -0.06), "without_attributes": (-0.44, -0.09),
     "without_sequence": (-0.59, -0.19), "without_dual": (-0.67, -0.17), "without_distillation": (-0.43, -0.09),
     "without_injection": (-0.25, -0.21), "kl": (-1.63, -1.06), "without_margin": (-0.21, -0.11),
 }  # fmt: skip
@@ -51,11 +55,11 @@ LEVELS = {1: 1.355, 5: 0.420}
 """Figure 5, the two that its text tells, in percent."""
 GATE = 2.1
 """Mean α_fusion of level 1 over that of level 5."""
-CONSISTENCY = {"attribute_consistency": 0.83, "category_consistency": 0.60}
+CONSISTENCY = {"attribute_consistency": 0.83, "category_consistency": 0.60, "information": None}
 COLUMNS = (("auc", "low"), ("auc", "overall"), ("gauc", "low"), ("gauc", "overall"))
 
 
-def body(results: Results, compared: Mapping[Row, Mapping[str, Any]], worlds: Mapping[str, Any]) -> Iterator[str]:
+def body(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Iterator[str]:
     """The page's sections, of what is known."""
     for data in dict.fromkeys(row.data for row in results):
         yield f"## {TITLES[data]}"
@@ -67,10 +71,7 @@ def body(results: Results, compared: Mapping[Row, Mapping[str, Any]], worlds: Ma
         yield from _ablations(mine, against)
         yield from _sweeps(mine, against)
         yield from _settings(tried, data)
-        if data in worlds:
-            told = [f"{name.replace('_', ' ')} {_number(value, '.2f')} (theirs {CONSISTENCY[name]:.2f})"
-                    for name, value in worlds[data].items()]  # fmt: skip
-            yield f"Groups: {', '.join(told)}."
+        yield from _groups(mine)
 
 
 def pictures(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> dict[str, Markup]:
@@ -102,8 +103,8 @@ def _first(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Itera
     head = ["model", *(f"{metric.upper()} {_segment(segment)}" for metric, segment in COLUMNS), "theirs",
             "GAUC low less the base's", "GAUC overall less the base's"]  # fmt: skip
     lines = []
-    for model in (*BASELINES, FULL, ORACLE):
-        found = _seeds(results, model)
+    for model in (*BASELINES, FULL, SEGMENTS, ORACLE):
+        found = _seeds(results, FULL, SEGMENTS) if model == SEGMENTS else _seeds(results, model)
         if not found:
             continue
         cells = [_mean([_value(results[row], segment, metric) for row in found]) for metric, segment in COLUMNS]
@@ -139,8 +140,8 @@ def _levels(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Iter
 
 def _ablations(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Iterator[str]:
     lines = []
-    for name in ("ids", *ABLATIONS, *SWITCHES):
-        rows = [row for row in results if (row.groups == "ids" if name == "ids" else row.model == name)]
+    for name in (IDS, *ABLATIONS, *SWITCHES, WHOLE):
+        rows = [row for row in results if name in (row.groups, row.model)]
         cells = []
         for place, segment in enumerate(("low", "overall")):
             known = [row for row in rows if segment in compared.get(row, {})]
@@ -165,6 +166,21 @@ def _sweeps(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Iter
                      for x, row in known.items()]  # fmt: skip
             yield f"### Figure 6: {title}"
             yield _tables.table([title, "GAUC low", "GAUC overall"], cells)
+
+
+def _groups(results: Results) -> Iterator[str]:
+    """What groups have in common, of every kind of them, the mean over seeds."""
+    head = ["groups", *(name.replace("_", " ") + (f" (theirs {value:.2f})" if value else "")
+                        for name, value in CONSISTENCY.items())]  # fmt: skip
+    kinds: dict[str, list[Mapping[str, Any]]] = {}
+    for row, found in results.items():
+        if "groups" in found:
+            kinds.setdefault(row.groups, []).append(found["groups"])
+    lines = [[kind, *(_mean([one[name] for one in told if one.get(name) is not None], ".2f") for name in CONSISTENCY)]
+             for kind, told in kinds.items()]  # fmt: skip
+    if lines:
+        yield "### Groups"
+        yield _tables.table(head, lines)
 
 
 def _settings(results: Results, data: str) -> Iterator[str]:
@@ -193,8 +209,8 @@ def _by_weight(data: str) -> dict[float, Row]:
     return {w: Row(data, f"lambda_{w:g}") for w in WEIGHTS}
 
 
-def _seeds(results: Results, model: str) -> list[Row]:
-    return [row for row in results if row.model == model and row.groups == OWN]
+def _seeds(results: Results, model: str, groups: str = OWN) -> list[Row]:
+    return [row for row in results if row.model == model and row.groups == groups]
 
 
 def _value(found: Mapping[str, Any], segment: str, metric: str) -> float:

@@ -16,6 +16,9 @@ SEEDS = 5
 """Of the simulated worlds, each with its own market and its own training."""
 
 OWN = "profiles"  # groups of the profiles, as configured
+IDS = "ids"  # of users' vectors in the base model
+WHOLE = "whole"  # of profiles whose text is encoded as a whole
+SEGMENTS = "segments"  # the simulated market's own, which nobody could know
 BASELINES = ("base", "poso", "cold_transformer", "melt", "uie")
 FULL = "choirrec"
 ORACLE = "oracle"
@@ -62,7 +65,7 @@ class Row:
 
     data: str
     model: str
-    groups: str = OWN  # profiles | ids: of users' vectors in the base model | k<centroids>
+    groups: str = OWN  # OWN | IDS | WHOLE | SEGMENTS | k<centroids>
     seed: int = 1
     setting: str = ""  # one of SETTINGS, judged by validation alone; "": the config's
 
@@ -82,7 +85,7 @@ class Row:
         nothing but itself."""
         if self.setting:
             return self
-        ablated = self.model in {**ABLATIONS, **SWITCHES} or self.groups == "ids"
+        ablated = self.model in {**ABLATIONS, **SWITCHES} or self.groups in (IDS, WHOLE)
         return Row(self.data, FULL if ablated else "base", OWN, self.seed)
 
 
@@ -98,11 +101,12 @@ def rows(data: tuple[str, ...] = DATA, seeds: int = SEEDS) -> list[Row]:
         for seed in each:
             found += [Row(one, model, OWN, seed) for model in (*BASELINES, FULL)]
             found += [Row(one, ORACLE, OWN, seed)] if one in SIMULATED else []
+            found += [Row(one, FULL, SEGMENTS, seed)] if one == "market" else []
             if one in ("ml1m", "market"):
-                found += [Row(one, FULL, "ids", seed), *(Row(one, model, OWN, seed) for model in ABLATIONS)]
+                found += [Row(one, FULL, IDS, seed), *(Row(one, model, OWN, seed) for model in ABLATIONS)]
         if one in ("ml1m", "market"):
             found += [Row(one, model) for model in CHANGES if model not in ABLATIONS]
-            found += [Row(one, FULL, f"k{k}") for k in CENTROIDS]
+            found += [Row(one, FULL, WHOLE), *(Row(one, FULL, f"k{k}") for k in CENTROIDS)]
     return found
 
 
@@ -114,10 +118,14 @@ def config(row: Row, runs: Path) -> Config:
         log = str(runs / f"{row.data}_log_{row.seed}")
         whole = replace(whole, market=market, data=replace(whole.data, path=log))
     groups = whole.groups
-    if row.groups.startswith("k"):
+    if row.groups == SEGMENTS:
+        groups = replace(groups, levels=2)
+    elif row.groups.startswith("k"):
         k = int(row.groups[1:])
         groups = replace(groups, k=k, sample=max(groups.sample, k))
-    return replace(whole, name=f"{row.data}_{row.seed}", runs=str(runs), groups=groups, ranker=_ranker(whole, row))
+    profiles = replace(whole.profiles, encode="whole") if row.groups == WHOLE else whole.profiles
+    whole = replace(whole, groups=groups, profiles=profiles)
+    return replace(whole, name=f"{row.data}_{row.seed}", runs=str(runs), ranker=_ranker(whole, row))
 
 
 def chosen(data: str, model: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -10,23 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
-import tensorflow as tf
 
 from antiphon.config import Config
 from beam_jobs import groups as group_job
 from beam_jobs import ingest, priors, profiles
-from benchmarks.reproduce._choir_rows import ORACLE, OWN, SIMULATED, Row, config
+from benchmarks.reproduce import _choir_groups
+from benchmarks.reproduce._choir_rows import FULL, IDS, ORACLE, OWN, SEGMENTS, SIMULATED, WHOLE, Row, config
 from benchmarks.reproduce._once import made_with, once, read
 from feature_store import conversions, folders, requests
-from feature_store.conversion_config import ConversionConfig
 from feature_store.market.simulate import simulate
 from trainer import train
 from trainer.calibration import Calibration
 from trainer.requests import evaluate as request_evaluate
-from trainer.requests import saved as request_saved
-from trainer.requests.config import RequestTrainConfig
 from trainer.requests.input import Requests
 from trainer.requests.scores import Scored
 
@@ -55,6 +50,8 @@ def do(row: Row, runs: Path, configure: Configure = config) -> dict[str, Any]:
             once(out, made_of, lambda: request_evaluate.run(asked, model, out, settings.judge))
     if not row.setting:
         found["test"] = read(out / "metrics.json")["test"]
+    if row.model == FULL and not row.setting:
+        found["groups"] = _of_groups(row, folder, settings)
     return {**found, "seconds": round(time.monotonic() - start, 1), "requests": _told(folder)}
 
 
@@ -72,20 +69,23 @@ def world(row: Row, runs: Path, configure: Configure = config) -> Path:
     if row.data in SIMULATED:
         log = Path(settings.data.path)
         once(log, asdict(settings.market), lambda: simulate(settings.market, log))
-    tables, told = shared / "tables", shared / "profiles"
+    tables, told = shared / "tables", (folder if row.groups == WHOLE else shared) / "profiles"
     once(tables, asdict(settings.data), lambda: ingest.run(settings.data, tables, settings.beam))
     made_of = [asdict(settings.data), asdict(settings.profiles)]
     once(told, made_of, lambda: profiles.run(tables, told, settings.profiles, settings.beam))
-    if row.groups == "ids":
+    if row.groups == IDS:
         told = folder / "profiles"
         base = replace(row, model="base", groups=OWN)
         early = replace(settings.conversion, test_start=settings.profiles.end)
         ranker = configure(base, runs).ranker
         made_of = [*made_of, asdict(early), asdict(ranker)]
-        once(told, made_of, lambda: _of_ids(shared, folder / "early", early, ranker, told))
+        once(told, made_of, lambda: _choir_groups.of_ids(shared, folder / "early", early, ranker, told))
     grouped, known = folder / "groups", folder / "priors"
     made_of = [*made_of, row.groups, asdict(settings.groups)]
-    once(grouped, made_of, lambda: group_job.run(told, grouped, settings.groups, settings.beam))
+    if row.groups == SEGMENTS:
+        once(grouped, made_of, lambda: _choir_groups.of_segments(told, grouped, settings.market))
+    else:
+        once(grouped, made_of, lambda: group_job.run(told, grouped, settings.groups, settings.beam))
     made_of = [*made_of, asdict(settings.priors)]
     online = settings.features.online
     once(known, made_of, lambda: priors.run(tables, grouped, known, settings.priors, online, settings.beam))
@@ -95,10 +95,14 @@ def world(row: Row, runs: Path, configure: Configure = config) -> Path:
     return folder
 
 
-def consistency(row: Row, runs: Path) -> dict[str, Any]:
-    """How alike the users of a group are, as the priors tell it."""
-    told = read(_folder(row, runs) / "priors" / folders.MANIFEST)
-    return {name: told.get(name) for name in ("attribute_consistency", "category_consistency")}
+def _of_groups(row: Row, folder: Path, settings: Config) -> dict[str, float | None]:
+    """How alike the users of a group are, as the priors tell it; of a simulated market also what groups know of its
+    segments."""
+    told = read(folder / "priors" / folders.MANIFEST)
+    found = {name: told.get(name) for name in ("attribute_consistency", "category_consistency")}
+    if row.data in SIMULATED:
+        found["information"] = round(_choir_groups.information(folder / "groups", settings.market), 4)
+    return found
 
 
 def _folder(row: Row, runs: Path) -> Path:
@@ -117,46 +121,6 @@ def _oracle(folder: Path, log: Path, out: Path, settings: Config) -> None:
     names = [np.array(held[name].to_pylist()) for name in ("user_id", "request_id", "label_time")]
     scored = Scored(*names, np.ones_like(labels, bool), labels, logits, {})
     request_evaluate.write(out, data, scored, Calibration(), settings.judge, {"model": ORACLE})
-
-
-def _of_ids(shared: Path, early: Path, conversion: ConversionConfig, ranker: RequestTrainConfig, out: Path) -> None:
-    """The profiles' folder with users' vectors in a base model in the place of those of their texts.
-
-    That model learns in ``early`` from what was before the profiles' end, and so has seen what they tell, and no label
-    of the requests that their groups are for.
-    """
-    shutil.rmtree(early, ignore_errors=True)
-    conversions.write(shared / "tables", None, None, early / "requests", conversion)
-    train.run(early / "requests", None, early / "model", ranker)
-    data = Requests(early / "requests")
-    model = request_saved.load(early / "model", data).ranker
-    feature = data.features[conversions.USER]
-    table = model.features.tables[0]
-    source = shared / "profiles" / profiles.USERS
-    manifest = folders.read_manifest(source)
-    with folders.new_folder(out / profiles.USERS) as scratch:
-        for path in sorted(source.glob("*.parquet")):
-            rows = pq.read_table(path)
-            ids = tf.strings.to_hash_bucket_fast(tf.constant(rows["user_id"].to_pylist()), feature.hash_buckets)
-            vectors = table.lookup(model.features.rows(conversions.USER, ids)).numpy()
-            unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-            kind = rows.schema.field("vector").type
-            if pa.types.is_fixed_size_list(kind):
-                kind = pa.list_(pa.float32(), unit.shape[1])
-            column = pa.array(list(unit.astype(np.float32)), kind)
-            rows = rows.set_column(rows.schema.get_field_index("vector"), "vector", column)
-            pq.write_table(rows, scratch / path.name)
-        manifest = {**manifest, "model_id": f"{manifest['model_id']} by id", "width": int(vectors.shape[1])}
-        folders.write_manifest(scratch, _described(manifest, scratch))
-
-
-def _described(node: Any, folder: Path) -> Any:
-    """A manifest whose files have what they are now."""
-    if isinstance(node, dict):
-        if {"file", "bytes", "sha256"} <= node.keys():
-            return {**node, **folders.describe(folder / node["file"], folder)}
-        return {name: _described(value, folder) for name, value in node.items()}
-    return [_described(value, folder) for value in node] if isinstance(node, list) else node
 
 
 def _told(folder: Path) -> dict[str, int]:

@@ -8,48 +8,95 @@ import pytest
 
 from antiphon.cli import main
 from benchmarks.reproduce import _choir_page, choirrec
-from benchmarks.reproduce._choir_rows import ABLATIONS, BASELINES, FULL, ORACLE, SEEDS, SWITCHES, Row, config, rows
+from benchmarks.reproduce._choir_rows import (
+    ABLATIONS,
+    BASELINES,
+    DROPOUT,
+    FULL,
+    IDS,
+    ORACLE,
+    OTHER,
+    OWN,
+    PLAIN,
+    SEEDS,
+    SEGMENTS,
+    SETTINGS,
+    SWITCHES,
+    WHOLE,
+    Row,
+    chosen,
+    config,
+    rows,
+)
 
-SEGMENTS = ("overall", "low", *(f"level_{level}" for level in range(1, 6)))
+LEVELS = ("overall", "low", *(f"level_{level}" for level in range(1, 6)))
 
 
 def result(row: Row, gauc: float, fusion: float | None = None) -> dict:
     told = {metric: {"mean": gauc, "low": gauc - 0.01, "high": gauc + 0.01} for metric in ("auc", "gauc")}
-    test = {segment: {**told, "dropped": 0.25} for segment in SEGMENTS}
+    test = {segment: {**told, "dropped": 0.25} for segment in LEVELS}
     if fusion is not None:
         for level in range(1, 6):
             test[f"level_{level}"]["fusion"] = fusion / level
-    return {"row": vars(row), "test": test}
+    return {"row": vars(row), "test": test, "valid": {"gauc": gauc}}
 
 
 def against(difference: float, p: float = 0.001) -> dict:
     one = {"difference": difference, "low": difference - 0.001, "high": difference + 0.001, "p_value": p}
-    return {segment: {"gauc": one} for segment in SEGMENTS}
+    return {segment: {"gauc": one} for segment in LEVELS}
 
 
 def test_every_row_is_once_there_and_has_settings_that_hold(tmp_path):
     found = rows()
     assert len(set(found)) == len(found)
     market = [row for row in found if row.data == "market"]
-    assert sum(row.model == FULL and row.groups == "profiles" for row in market) == SEEDS == 5
+    assert sum(row.model == FULL and row.groups == OWN and not row.setting for row in market) == SEEDS == 5
     swept = {f"lambda_{w:g}" for w in (0.001, 0.0025, 0.005, 0.01, 0.05)}
     assert {row.model for row in market} == {*BASELINES, FULL, ORACLE, *ABLATIONS, *SWITCHES, *swept}
-    assert {row.groups for row in market} == {"profiles", "ids", *(f"k{k}" for k in (32, 64, 128, 256, 512))}
+    assert {row.groups for row in market} == {OWN, IDS, SEGMENTS, WHOLE, "k32", "k64", "k128", "k256", "k512"}
     assert {row.model for row in found if row.data in ("null", "tmall")} == {*BASELINES, FULL, ORACLE}
     for row in found:
         whole = config(row, tmp_path)
         assert whole.ranker.seed == row.seed and whole.market.null_world == (row.data == "null")
         assert row.model == ORACLE or whole.ranker.model.kind == (row.model if row.model in BASELINES else FULL)
-        assert (row.base.model == "base") == (row.model not in (*ABLATIONS, *SWITCHES) and row.groups != "ids")
+        beside = row.model not in (*ABLATIONS, *SWITCHES) and row.groups not in (IDS, WHOLE)
+        assert row.base == row if row.setting else (row.base.model == "base") == beside
     assert config(Row("market", FULL, "k512"), tmp_path).groups.k == 512
     assert not config(Row("market", "without_dual"), tmp_path).ranker.choir.dual
 
 
-def test_what_is_compared_has_the_same_widths_epochs_and_optimizer(tmp_path):
-    for data in ("ml1m", "tmall", "market"):
-        rankers = [config(Row(data, model), tmp_path).ranker for model in (*BASELINES, FULL)]
-        told = {(r.epochs, r.batch, r.optimizer, r.select, r.model.d, r.model.hidden) for r in rankers}
-        assert len(told) == 1
+@pytest.mark.parametrize("data", ["ml1m", "tmall", "market"])
+def test_what_is_compared_has_the_same_widths_epochs_and_optimizer_but_for_its_own_settings(data, tmp_path):
+    tried = {
+        model: [config(Row(data, model, setting=setting), tmp_path).ranker for setting in SETTINGS]
+        for model in (*BASELINES, FULL)
+    }
+    plain, dropped, _ = zip(*tried.values(), strict=True)
+    for rankers, dropout in ((plain, 0.0), (dropped, 0.2)):
+        told = {(r.epochs, r.batch, r.optimizer, r.select, r.model.d, r.model.hidden, r.sparse) for r in rankers}
+        assert len(told) == 1 and {r.model.dropout for r in rankers} == {dropout}
+    for model, (plain, dropped, other) in tried.items():
+        assert len({repr(one) for one in (plain, dropped, other)}) == 3
+        assert other.epochs == plain.epochs and other.optimizer == plain.optimizer
+        assert config(Row(data, model), tmp_path).ranker == tried[model][SETTINGS.index(chosen(data, model))]
+
+
+def test_each_setting_but_the_configs_is_a_row_of_the_first_seed():
+    tried = {(row.data, row.model, row.setting) for row in rows() if row.setting}
+    mine = {(data, model, chosen(data, model)) for data in ("ml1m", "tmall", "market") for model in (*BASELINES, FULL)}
+    assert not tried & mine and len(tried | mine) == 3 * 6 * len(SETTINGS)
+    assert {row.seed for row in rows() if row.setting} == {1}
+
+
+def test_the_page_tells_every_setting_by_validation_and_the_configs_in_bold():
+    config_has = chosen("market", FULL)
+    row = {setting: Row("market", FULL, setting="" if setting == config_has else setting) for setting in SETTINGS}
+    results = {row[setting]: {"row": vars(row[setting]), "valid": {"gauc": value}}
+               for setting, value in ((PLAIN, 0.61), (DROPOUT, 0.62), (OTHER, 0.63))}  # fmt: skip
+    results[row[config_has]] |= result(row[config_has], results[row[config_has]]["valid"]["gauc"], 0.5)
+    page = "\n".join(_choir_page.body(results, {}))
+    cells = [f"**0.6{n}00**" if setting == config_has else f"0.6{n}00" for n, setting in enumerate(SETTINGS, 1)]
+    assert "### Settings, GAUC on validation" in page and f"| ChoirRec | {' | '.join(cells)} |" in page
 
 
 def test_the_page_has_gains_over_the_base_with_the_published_ones_beside_them():
@@ -58,17 +105,18 @@ def test_the_page_has_gains_over_the_base_with_the_published_ones_beside_them():
         base, full = Row("market", "base", seed=seed), Row("market", FULL, seed=seed)
         dual = Row("market", "without_dual", seed=seed)
         results |= {base: result(base, 0.60), full: result(full, 0.60 + 0.01 * seed, 0.8), dual: result(dual, 0.59)}
-        compared |= {full: against(0.01 * seed), dual: against(-0.02, 0.3)}
+        compared |= {full: against(0.01 * seed), dual: against(-0.02 * seed, 0.3)}
+        results[full]["groups"] = {"attribute_consistency": 0.7, "category_consistency": None, "information": 1.5}
     k = Row("market", FULL, "k32"), Row("market", FULL, "k64")
     results |= {row: result(row, 0.6 + 0.01 * n) for n, row in enumerate(k)}
-    page = "\n".join(_choir_page.body(results, compared, {"market": {"attribute_consistency": 0.7}}))
+    page = "\n".join(_choir_page.body(results, compared))
     assert "| ChoirRec | 0.6150 ± 0.0071 |" in page and "0.9225 / 0.9116 / 0.7179 / 0.7768" in page
-    assert "+0.0150 ± 0.0071; 2 of 2 seeds p < 0.05" in page
+    assert "+0.0150 ± 0.0071, p 0.2; 2 of 2 seeds p < 0.05" in page
     assert "Users without a GAUC, all of whose labels are one: 25.0%" in page
-    assert "| w/o dual channel | −4.06 ± 1.10 % (theirs −0.67 %) | −0.0200 ± 0.0000; 0 of 2 seeds p < 0.05 |" in page
+    assert "| w/o dual channel | −4.06 ± 1.10 % (theirs −0.67 %) | −0.0300 ± 0.0141, p 0.2; 0 of 2 seeds" in page
     assert "α_fusion of level 1 over that of level 5: 5.00 (theirs 2.1)" in page
     assert "### Figure 6: k" in page and "| 64 | 0.6100 | 0.6100 |" in page
-    assert "attribute consistency 0.70 (theirs 0.83)" in page
+    assert "attribute consistency (theirs 0.83)" in page and "| profiles | 0.70 ± 0.00 |  | 1.50 ± 0.00 |" in page
     (picture,) = _choir_page.pictures(results, compared).values()
     assert ElementTree.fromstring(picture).tag.endswith("svg") and "GAUC by k" in picture
 

@@ -1,0 +1,113 @@
+"""Groups that are not of profiles, for ChoirRec's rows to be compared with."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from beam_jobs import profiles
+from feature_store import conversions, folders, user_groups
+from feature_store.conversion_config import ConversionConfig
+from feature_store.market import people, world
+from feature_store.market.config import MarketConfig
+from trainer import train
+from trainer.requests import saved as request_saved
+from trainer.requests.config import RequestTrainConfig
+from trainer.requests.input import Requests
+
+
+def of_segments(told: Path, out: Path, market: MarketConfig) -> None:
+    """The groups' folder of the market's own groups: a user's segment, and its branch, which nobody could know.
+
+    Args:
+        told: the profiles' folder, whose users and window these have.
+    """
+    made = folders.read_manifest(told / profiles.USERS)
+    users = sorted(user for path in (told / profiles.USERS).glob("*.parquet")
+                   for user in pq.read_table(path, columns=["user_id"])["user_id"].to_pylist())  # fmt: skip
+    codes = _segments(market)
+    mine = [codes[user] for user in users]
+    members = Counter(user_groups.name(code[:level]) for code in mine for level in range(3))
+    names = sorted(members)
+    with folders.new_folder(out) as folder:
+        columns = [users, [list(code) for code in mine], [user_groups.name(code) for code in mine], [2] * len(mine)]
+        pq.write_table(pa.table(columns, user_groups.USERS_SCHEMA), folder / user_groups.USERS)
+        levels = [len(name.split("-")) if name else 0 for name in names]
+        table = pa.table([names, levels, [members[name] for name in names]], user_groups.GROUPS_SCHEMA)
+        pq.write_table(table, folder / user_groups.GROUPS)
+        fitted_on = {"market": asdict(market)}
+        version = user_groups.version_of(np.zeros(0), fitted_on)
+        files = {name: folders.describe(folder / name, folder) for name in (user_groups.USERS, user_groups.GROUPS)}
+        folders.write_manifest(folder, {
+            "kind": user_groups.KIND, "version": version, "levels": 2, "training_end": made["training_end"],
+            "model_id": "the market's own", "fitted_on": fitted_on, "files": files,
+        })  # fmt: skip
+
+
+def information(groups: Path, market: MarketConfig) -> float:
+    """What a user's group tells of the user's segment, nats: their mutual information, over all users."""
+    told, codes = pq.read_table(groups / user_groups.USERS, columns=["user_id", "group"]), _segments(market)
+    mine, segments = told["group"].to_pylist(), [codes[user][0] for user in told["user_id"].to_pylist()]
+    both, members, sizes = Counter(zip(mine, segments, strict=True)), Counter(mine), Counter(segments)
+    return sum(n / len(told) * math.log(n * len(told) / (members[group] * sizes[segment]))
+               for (group, segment), n in both.items())  # fmt: skip
+
+
+def _segments(market: MarketConfig) -> dict[str, tuple[int, int]]:
+    """A user's segment, and which of its branches."""
+    found: dict[str, tuple[int, int]] = {}
+    goods = world.make(market)
+    for block in range(-(-market.users // people.BLOCK)):
+        drawn = people.draw(market, goods, block)
+        each = zip((drawn.branch // world.BRANCHES).tolist(), (drawn.branch % world.BRANCHES).tolist(), strict=True)
+        found.update(zip(drawn.ids.to_pylist(), each, strict=True))
+    return found
+
+
+def of_ids(shared: Path, early: Path, conversion: ConversionConfig, ranker: RequestTrainConfig, out: Path) -> None:
+    """The profiles' folder with users' vectors in a base model in the place of those of their texts.
+
+    That model learns in ``early`` from what was before the profiles' end, and so has seen what they tell, and no label
+    of the requests that their groups are for.
+    """
+    shutil.rmtree(early, ignore_errors=True)
+    conversions.write(shared / "tables", None, None, early / "requests", conversion)
+    train.run(early / "requests", None, early / "model", ranker)
+    data = Requests(early / "requests")
+    model = request_saved.load(early / "model", data).ranker
+    feature = data.features[conversions.USER]
+    table = model.features.tables[0]
+    source = shared / "profiles" / profiles.USERS
+    manifest = folders.read_manifest(source)
+    with folders.new_folder(out / profiles.USERS) as scratch:
+        for path in sorted(source.glob("*.parquet")):
+            rows = pq.read_table(path)
+            ids = tf.strings.to_hash_bucket_fast(tf.constant(rows["user_id"].to_pylist()), feature.hash_buckets)
+            vectors = table.lookup(model.features.rows(conversions.USER, ids)).numpy()
+            unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            kind = rows.schema.field("vector").type
+            if pa.types.is_fixed_size_list(kind):
+                kind = pa.list_(pa.float32(), unit.shape[1])
+            column = pa.array(list(unit.astype(np.float32)), kind)
+            rows = rows.set_column(rows.schema.get_field_index("vector"), "vector", column)
+            pq.write_table(rows, scratch / path.name)
+        manifest = {**manifest, "model_id": f"{manifest['model_id']} by id", "width": int(vectors.shape[1])}
+        folders.write_manifest(scratch, _described(manifest, scratch))
+
+
+def _described(node: Any, folder: Path) -> Any:
+    """A manifest whose files have what they are now."""
+    if isinstance(node, dict):
+        if {"file", "bytes", "sha256"} <= node.keys():
+            return {**node, **folders.describe(folder / node["file"], folder)}
+        return {name: _described(value, folder) for name, value in node.items()}
+    return [_described(value, folder) for value in node] if isinstance(node, list) else node

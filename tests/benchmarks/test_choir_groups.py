@@ -1,0 +1,46 @@
+"""Groups that ChoirRec's rows are compared with, on a small market."""
+
+import math
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.reproduce import _choir_groups
+from feature_store import folders, user_groups
+from feature_store.market.config import MarketConfig
+
+MARKET = MarketConfig(users=600)
+
+
+@pytest.fixture
+def segments(tmp_path):
+    told = tmp_path / "profiles" / "users"
+    users = [f"u{number}" for number in range(MARKET.users)]
+    with folders.new_folder(told) as folder:
+        pq.write_table(pa.table({"user_id": users}), folder / "00000.parquet")
+        folders.write_manifest(folder, {"training_end": 7})
+    _choir_groups.of_segments(told.parent, tmp_path / "segments", MARKET)
+    return tmp_path / "segments"
+
+
+def test_the_markets_own_groups_are_whole_and_know_all_of_a_segment(segments):
+    manifest = user_groups.read(segments, hashes=True)
+    assert manifest["training_end"] == 7 and manifest["levels"] == 2
+    users = pq.read_table(segments / user_groups.USERS).to_pylist()
+    groups = {row["group"]: row["members"] for row in pq.read_table(segments / user_groups.GROUPS).to_pylist()}
+    assert groups[""] == MARKET.users == len(users)
+    assert [row["user_id"] for row in users] == sorted(row["user_id"] for row in users)
+    for row in users:
+        assert row["group"] == user_groups.name(row["codes"]) and row["group"] in groups
+    sizes = [members for group, members in groups.items() if group and "-" not in group]
+    entropy = -sum(size / 600 * math.log(size / 600) for size in sizes)
+    assert sum(sizes) == 600 and 1 < len(sizes) <= 16
+    assert _choir_groups.information(segments, MARKET) == pytest.approx(entropy)
+
+
+def test_one_group_of_all_knows_nothing(segments):
+    table = pq.read_table(segments / user_groups.USERS)
+    nobody = table.set_column(2, "group", pa.array([""] * len(table)))
+    pq.write_table(nobody, segments / user_groups.USERS)
+    assert _choir_groups.information(segments, MARKET) == pytest.approx(0)
