@@ -48,8 +48,8 @@ PLAIN, DROPOUT, OTHER = "plain", "dropout", "other"
 SETTINGS = (PLAIN, DROPOUT, OTHER)
 """What each model was tried with on the first seed; the configs have what did best on validation."""
 _OTHER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "base": ("model", {"hidden": (256, 128, 64)}),
-    "poso": ("model", {"hidden": (256, 128, 64)}),
+    "base": ("model", {"d": 32}),
+    "poso": ("model", {"d": 32}),
     "cold_transformer": ("sparse", {"blocks": 2}),
     "melt": ("sparse", {"weight": 0.5}),
     "uie": ("sparse", {"weight": 0.5}),
