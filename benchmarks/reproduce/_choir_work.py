@@ -97,11 +97,12 @@ def world(row: Row, runs: Path, configure: Configure = config) -> Path:
 
 def _of_groups(row: Row, folder: Path, settings: Config) -> dict[str, float | None]:
     """How alike the users of a group are, as the priors tell it; of a simulated market also what groups know of its
-    segments."""
+    segments, and what attributes do."""
     told = read(folder / "priors" / folders.MANIFEST)
     found = {name: told.get(name) for name in ("attribute_consistency", "category_consistency")}
     if row.data in SIMULATED:
         found["information"] = round(_choir_groups.information(folder / "groups", settings.market), 4)
+        found["attributes"] = round(_choir_groups.of_attributes(Path(settings.data.path), settings.market), 4)
     return found
 
 

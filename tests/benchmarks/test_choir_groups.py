@@ -39,6 +39,25 @@ def test_the_markets_own_groups_are_whole_and_know_all_of_a_segment(segments):
     assert _choir_groups.information(segments, MARKET) == pytest.approx(entropy)
 
 
+def test_what_attributes_tell_of_segments_is_between_nothing_and_all(segments, tmp_path):
+    users = pq.read_table(segments / user_groups.USERS).to_pylist()
+    segment = [row["codes"][0] for row in users]
+    half = [code if number % 4 < 2 else None for number, code in enumerate(segment)]
+    told = {}
+    for name, columns in {
+        "all": {"town": [f"t{code}" for code in segment]},
+        "half": {"town": [None if code is None else f"t{code}" for code in half], "age": [1.5] * len(users)},
+        "none": {"town": ["here"] * len(users)},
+    }.items():
+        (tmp_path / name).mkdir()
+        table = pa.table({"user_id": [row["user_id"] for row in users], **columns})
+        pq.write_table(table, tmp_path / name / "users.parquet")
+        told[name] = _choir_groups.of_attributes(tmp_path / name, MARKET)
+    entropy = _choir_groups.information(segments, MARKET)
+    assert -0.1 < told["none"] < 0.05
+    assert told["none"] + 0.5 < told["half"] < told["all"] - 0.5 < entropy - 0.5
+
+
 def test_one_group_of_all_knows_nothing(segments):
     table = pq.read_table(segments / user_groups.USERS)
     nobody = table.set_column(2, "group", pa.array([""] * len(table)))

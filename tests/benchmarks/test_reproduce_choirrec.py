@@ -106,7 +106,8 @@ def test_the_page_has_gains_over_the_base_with_the_published_ones_beside_them():
         dual = Row("market", "without_dual", seed=seed)
         results |= {base: result(base, 0.60), full: result(full, 0.60 + 0.01 * seed, 0.8), dual: result(dual, 0.59)}
         compared |= {full: against(0.01 * seed), dual: against(-0.02 * seed, 0.3)}
-        results[full]["groups"] = {"attribute_consistency": 0.7, "category_consistency": None, "information": 1.5}
+        results[full]["groups"] = {"attribute_consistency": 0.7, "category_consistency": None, "information": 1.5,
+                                   "attributes": 1.9}
     k = Row("market", FULL, "k32"), Row("market", FULL, "k64")
     results |= {row: result(row, 0.6 + 0.01 * n) for n, row in enumerate(k)}
     page = "\n".join(_choir_page.body(results, compared))
@@ -117,6 +118,7 @@ def test_the_page_has_gains_over_the_base_with_the_published_ones_beside_them():
     assert "α_fusion of level 1 over that of level 5: 5.00 (theirs 2.1)" in page
     assert "### Figure 6: k" in page and "| 64 | 0.6100 | 0.6100 |" in page
     assert "attribute consistency (theirs 0.83)" in page and "| profiles | 0.70 ± 0.00 |  | 1.50 ± 0.00 |" in page
+    assert "by themselves, which the base reads too, tell 1.90 ± 0.00." in page
     (picture,) = _choir_page.pictures(results, compared).values()
     assert ElementTree.fromstring(picture).tag.endswith("svg") and "GAUC by k" in picture
 
