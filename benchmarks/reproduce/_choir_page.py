@@ -40,6 +40,7 @@ TITLES = {
     "kl": "w/ KL loss", "without_margin": "w/o margin", "kl_open_teacher": "w/ KL loss, teacher not detached",
     "base_parent": "Eq. 5 as printed", "open_injection": "injection not detached",
     "printed_confidence": "confidence as printed", "distill_floor": "floor under α_distill",
+    "fused_loss": "Eq. 12 alone, no loss of each channel",
 }  # fmt: skip
 PUBLISHED = {  # AUC low, AUC overall, GAUC low, GAUC overall
     "base": (0.9195, 0.9098, 0.7097, 0.7732), "poso": (0.9199, 0.9100, 0.7111, 0.7729),
