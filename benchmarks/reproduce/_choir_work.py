@@ -64,6 +64,7 @@ def compare(row: Row, other: Row, runs: Path, configure: Configure = config) -> 
 
 def world(row: Row, runs: Path, configure: Configure = config) -> Path:
     """The folder of the row's requests and models, which rows of the same data, groups and seed share."""
+    row = row.world
     settings, folder = configure(row, runs), _folder(row, runs)
     shared = _folder(replace(row, groups=OWN), runs)
     if row.data in SIMULATED:
@@ -107,6 +108,7 @@ def _of_groups(row: Row, folder: Path, settings: Config) -> dict[str, float | No
 
 
 def _folder(row: Row, runs: Path) -> Path:
+    row = row.world
     return runs / (f"{row.data}_{row.seed}" if row.groups == OWN else f"{row.data}_{row.seed}_{row.groups}")
 
 

@@ -46,12 +46,12 @@ trained on the purchases that its groups were made of, a model finds its labels 
 validation; the test is what is after that. Groups "w/o LLM emb." are of users' vectors in a base model that was trained
 on the log's beginning. GAUC is weighted by impressions; users all of whose labels are one have none. Low-activity users
 are the 55% with the fewest purchases before validation, levels cut the test's users into five equal parts. Brackets are
-95% intervals by bootstrap over users, p of a sign-flip test over users. On the simulated worlds every seed is another
-market and another training; ± is the deviation between seeds. All models of a data set have the same features but the
-groups', the same optimizer and number of epochs, and the same number of validations to be chosen by. Each was tried
-with the same three settings on the first seed and has the one that did best on validation: as it is, with a dropout of
-0.2, and with vectors of 32 instead of 16 numbers. ChoirRec's channels have a cross-entropy each (weight 0.5,
-`choir.channel_weight`) besides Eq. 12's of both; Eq. 12 alone is among the other readings."""
+95% intervals by bootstrap over users, p of a sign-flip test over users. A seed is another training, on the simulated
+worlds also another market; ± is the deviation between seeds, p of a t test over them. All models of a data set have the
+same features but the groups', the same optimizer and number of epochs, and the same number of validations to be chosen
+by. Each was tried with the same three settings on the first seed and has the one that did best on validation: as it is,
+with a dropout of 0.2, and with vectors of 32 instead of 16 numbers. ChoirRec's channels have a cross-entropy each
+(weight 0.5, `choir.channel_weight`) besides Eq. 12's of both; Eq. 12 alone is among the other readings."""
 MINUTES = {"ml1m": 2.5, "tmall": 0.7, "market": 2.5, "null": 2.5}
 """What a row takes on one core with its share of the groups, as measured; of the simulated worlds by their requests."""
 
@@ -59,7 +59,7 @@ MINUTES = {"ml1m": 2.5, "tmall": 0.7, "market": 2.5, "null": 2.5}
 def main(argv: Sequence[str]) -> int:
     """Returns 0, or 1 where a row failed."""
     options = parse(argv)
-    chosen = quick_rows() if options.quick else rows(tuple(options.data or DATA), options.seeds or SEEDS)
+    chosen = quick_rows() if options.quick else rows(tuple(options.data or DATA), options.seeds)
     chosen = [row for row in chosen if not options.model or row.model in options.model]
     out = options.out or (options.runs if options.quick else OUT)
     return run(chosen, options.runs, out, quick if options.quick else config, "choirrec_quick" if options.quick else
@@ -75,14 +75,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "same command goes on.",
         epilog=f"It costs {len(whole)} rows, by estimate {hours:.0f} hours on one core.",
     )
+    told = ", ".join(f"{data} {count}" for data, count in SEEDS.items())
     parser.add_argument("--data", nargs="+", choices=DATA, metavar="DATA", help=", ".join(DATA))
     parser.add_argument("--model", nargs="+", metavar="MODEL", help="base, choirrec, without_dual, lambda_0.01, ...")
-    parser.add_argument("--seeds", type=int, metavar="N", help=f"of the simulated worlds ({SEEDS})")
+    most = max(SEEDS.values())
+    parser.add_argument("--seeds", type=int, metavar="N", default=most, help=f"at most so many of a row ({told})")
     parser.add_argument("--runs", type=Path, default=Path("runs/reproduce"), help="the rows' runs (%(default)s)")
     parser.add_argument("--out", type=Path, help=f"folder of the page and its results ({OUT})")
     parser.add_argument("--quick", action="store_true", help="the same with tiny models and markets, into --runs")
     options = parser.parse_args(argv)
-    if options.seeds is not None and options.seeds < 1:
+    if options.seeds < 1:
         parser.error(f"--seeds must be at least 1, received {options.seeds}")
     return options
 

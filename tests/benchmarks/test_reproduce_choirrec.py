@@ -48,7 +48,7 @@ def test_every_row_is_once_there_and_has_settings_that_hold(tmp_path):
     found = rows()
     assert len(set(found)) == len(found)
     market = [row for row in found if row.data == "market"]
-    assert sum(row.model == FULL and row.groups == OWN and not row.setting for row in market) == SEEDS == 5
+    assert sum(row.model == FULL and row.groups == OWN and not row.setting for row in market) == SEEDS["market"] == 5
     swept = {f"lambda_{w:g}" for w in (0.001, 0.0025, 0.005, 0.01, 0.05)}
     assert {row.model for row in market} == {*BASELINES, FULL, ORACLE, *ABLATIONS, *SWITCHES, *swept}
     assert {row.groups for row in market} == {OWN, IDS, SEGMENTS, WHOLE, "k32", "k64", "k128", "k256", "k512"}
@@ -80,6 +80,13 @@ def test_each_setting_but_the_configs_is_a_row_of_the_first_seed():
     mine = {(data, model, chosen(data, model)) for data in ("ml1m", "tmall", "market") for model in (*BASELINES, FULL)}
     assert not tried & mine and len(tried | mine) == 3 * 6 * len(SETTINGS)
     assert {row.seed for row in rows() if row.setting} == {1}
+
+
+def test_trainings_on_real_data_share_their_world_and_markets_do_not():
+    again = [row for row in rows() if row.seed > 1]
+    assert {row.data for row in again} == {"ml1m", "market", "null"}
+    for row in again:
+        assert row.world.seed == (1 if row.data == "ml1m" else row.seed)
 
 
 def test_the_page_tells_every_setting_by_validation_and_the_configs_in_bold():
