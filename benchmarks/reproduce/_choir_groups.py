@@ -1,8 +1,7 @@
-"""Groups that are not of profiles, for ChoirRec's rows to be compared with."""
+"""Groups that are not of profiles, for ChoirRec's rows to be compared with, and what groups know of a market."""
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections import Counter
 from dataclasses import asdict
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 from scipy.special import logsumexp
+from scipy.stats import entropy
 
 from beam_jobs import profiles
 from feature_store import conversions, folders, user_groups
@@ -58,9 +58,8 @@ def information(groups: Path, market: MarketConfig) -> float:
     """What a user's group tells of the user's segment, nats: their mutual information, over all users."""
     told, codes = pq.read_table(groups / user_groups.USERS, columns=["user_id", "group"]), _segments(market)
     mine, segments = told["group"].to_pylist(), [codes[user][0] for user in told["user_id"].to_pylist()]
-    both, members, sizes = Counter(zip(mine, segments, strict=True)), Counter(mine), Counter(segments)
-    return sum(n / len(told) * math.log(n * len(told) / (members[group] * sizes[segment]))
-               for (group, segment), n in both.items())  # fmt: skip
+    alone, both = (Counter(mine), Counter(segments)), Counter(zip(mine, segments, strict=True))
+    return float(sum(entropy(list(counts.values())) for counts in alone) - entropy(list(both.values())))
 
 
 def of_attributes(log: Path, market: MarketConfig) -> float:
@@ -83,8 +82,7 @@ def of_attributes(log: Path, market: MarketConfig) -> float:
         logits[there] += np.log(seen / seen.sum(1, keepdims=True)).T[values]
     asked, truth = logits[~learns], segments[~learns]
     loss = logsumexp(asked, axis=1) - asked[np.arange(len(asked)), truth]
-    share = np.bincount(truth, minlength=count) / len(truth)
-    return float(-(share[share > 0] * np.log(share[share > 0])).sum() - loss.mean())
+    return float(entropy(np.bincount(truth)) - loss.mean())
 
 
 def _segments(market: MarketConfig) -> dict[str, tuple[int, int]]:
