@@ -43,15 +43,16 @@ Small models trained for one epoch on markets of 300 users, to see that all of i
 METHOD = """\
 Profiles, groups and priors are made of the log's beginning, and a row is trained on what follows, up to validation:
 trained on the purchases that its groups were made of, a model finds its labels in its features. It is chosen by GAUC on
-validation; the test is what is after that. Groups "w/o LLM emb." are of users' vectors in a base model that was trained
-on the log's beginning. GAUC is weighted by impressions; users all of whose labels are one have none. Low-activity users
-are the 55% with the fewest purchases before validation, levels cut the test's users into five equal parts. Brackets are
-95% intervals by bootstrap over users, p of a sign-flip test over users. A seed is another training, on the simulated
-worlds also another market; ± is the deviation between seeds, p of a t test over them. All models of a data set have the
-same features but the groups', the same optimizer and number of epochs, and the same number of validations to be chosen
-by. Each was tried with the same three settings on the first seed and has the one that did best on validation: as it is,
-with a dropout of 0.2, and with vectors of 32 instead of 16 numbers. ChoirRec's channels have a cross-entropy each
-(weight 0.5, `choir.channel_weight`) besides Eq. 12's of both; Eq. 12 alone is among the other readings."""
+validation, on Tmall by AUC; the test is what is after that. Groups "w/o LLM emb." are of users' vectors in a base model
+that was trained on the log's beginning. GAUC is weighted by impressions; users all of whose labels are one have none.
+Low-activity users are the 55% with the fewest purchases before validation, levels cut the test's users into five equal
+parts. Brackets are 95% intervals by bootstrap over users, p of a sign-flip test over users. A seed is another training,
+on the simulated worlds also another market; ± is the deviation between seeds, p of a t test over them. All models of a
+data set have the same features but the groups', the same optimizer and number of epochs, and the same number of
+validations to be chosen by. Each was tried with the same three settings on the first seed and has the one that did best
+on validation: as it is, with a dropout of 0.2, and with vectors of 32 instead of 16 numbers. ChoirRec's channels have a
+cross-entropy each (weight 0.5, `choir.channel_weight`) besides Eq. 12's of both; Eq. 12 alone is among the other
+readings."""
 MINUTES = {"ml1m": 2.5, "tmall": 0.7, "market": 2.5, "null": 2.5}
 """What a row takes on one core with its share of the groups, as measured; of the simulated worlds by their requests."""
 
