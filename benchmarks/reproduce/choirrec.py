@@ -123,7 +123,8 @@ def run(chosen: Sequence[Row], runs: Path, out: Path, configure: Any, name: str)
             raise ValueError(f"{row}: data.path must be there (set ANTIPHON_DATA?), received {path!r}")
     file = out / f"{name}.json"
     known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"rows": []}
-    results = {Row(**one["row"]): one for one in known["rows"]}
+    still = set(rows())  # a config with another setting has other rows
+    results = {row: one for one in known["rows"] if (row := Row(**one["row"])) in still}
     todo = list(dict.fromkeys(one for row in chosen for one in _before(row)))
     start, failed = time.monotonic(), []
     for number, row in enumerate(todo, 1):

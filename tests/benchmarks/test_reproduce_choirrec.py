@@ -82,6 +82,15 @@ def test_each_setting_but_the_configs_is_a_row_of_the_first_seed():
     assert {row.seed for row in rows() if row.setting} == {1}
 
 
+def test_a_setting_that_the_config_has_got_since_is_no_row_any_more(tmp_path):
+    stale, base = Row("market", FULL, setting=chosen("market", FULL)), Row("market", "base")
+    machine = {"processor": "P", "cores": 1, "date": "2026-01-01"}
+    told = [result(row, 0.6) | {"machine": machine} for row in (stale, base)]
+    (tmp_path / "choirrec.json").write_text(json.dumps({"rows": told}))
+    assert choirrec.run([], tmp_path, tmp_path, config, "choirrec") == 0
+    assert f"1 of {len(rows())} rows" in (tmp_path / "choirrec.md").read_text()
+
+
 def test_trainings_on_real_data_share_their_world_and_markets_do_not():
     again = [row for row in rows() if row.seed > 1]
     assert {row.data for row in again} == {"ml1m", "market", "null"}
