@@ -32,10 +32,10 @@ class TargetAttention(tf_keras.layers.Layer):
     def call(self, candidates: tf.Tensor, items: tf.Tensor, there: tf.Tensor) -> tf.Tensor:
         """candidates (n, C, w), items (n, L, w) where they are there (n, L) -> (n, C, w); zero of an empty sequence."""
         first, *others = *self.layers_, self.out
-        x = self._first(first, candidates[:, :, None], items[:, None])  # (n, C, L, h)
+        x = self._first(first, tf.expand_dims(candidates, 2), tf.expand_dims(items, 1))  # (n, C, L, h)
         for layer in others:
             x = layer(x)
-        weights = x[..., 0] * tf.cast(there, x.dtype)[:, None]  # (n, C, L)
+        weights = tf.squeeze(x, -1) * tf.cast(there, x.dtype)[:, None]  # (n, C, L)
         return tf.matmul(weights, items)
 
     def _first(self, layer: tf_keras.layers.Dense, one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
