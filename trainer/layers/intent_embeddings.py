@@ -35,11 +35,8 @@ class IntentEmbeddings(RequestEmbeddings):
 
     def ids(self, rows: Rows) -> dict[str, tf.Tensor]:
         """What ``FeatureTables.lookup`` is asked for: (M, 1) ids, part after part."""
-        flat = []
-        for table, parts in self._parts(rows).items():
-            each = tf.concat([tf.reshape(part, (-1,)) for part in parts], axis=0)
-            flat.append(tf.where(each >= 0, each + self._first[table], -1))
-        return {_ALL: tf.concat(flat, axis=0)[:, None]}
+        every = [tf.where(ids >= 0, ids + self._first[table], -1) for table, ids in super().ids(rows).items()]
+        return {_ALL: tf.concat(every, axis=0)}
 
     def _candidates(self, rows: Rows) -> tf.Tensor:
         return tf.range(self._data.size(ITEM))[None]
@@ -47,10 +44,5 @@ class IntentEmbeddings(RequestEmbeddings):
     def _found(
         self, vectors: dict[str, tf.Tensor], parts: dict[str, list[tf.Tensor]]
     ) -> dict[str, list[tf.Tensor]]:
-        each = [(table, part) for table, some in parts.items() for part in some]
-        cut = tf.split(vectors[_ALL][:, 0], [tf.size(part) for _, part in each], axis=0, num=len(each))
-        found: dict[str, list[tf.Tensor]] = {}
-        for (table, part), piece in zip(each, cut, strict=True):
-            shape = tf.concat([tf.shape(part), [self.d]], axis=0)
-            found.setdefault(table, []).append(tf.ensure_shape(tf.reshape(piece, shape), (*part.shape, self.d)))
-        return found
+        cut = iter(self._cut(vectors[_ALL], [part for wanted in parts.values() for part in wanted]))
+        return {table: [next(cut) for _ in wanted] for table, wanted in parts.items()}

@@ -27,7 +27,7 @@ class RequestEmbeddings:
     """Which ids of a batch are looked up, and what is made of their vectors.
 
     Features that share a vocabulary share its vectors; hashed ones have their own. Everything of one vocabulary is
-    asked for at once, so that a step reads each table once.
+    asked for at once, so that a step reads each table once, and of an item's columns once however often it occurs.
 
     Args:
       data: declares features and items. d: width of a vector. names: the features of requests that are read; candidates
@@ -64,14 +64,13 @@ class RequestEmbeddings:
         return feature.length if feature.kind == "vector" else 1
 
     def ids(self, rows: Rows) -> dict[str, tf.Tensor]:
-        """What ``FeatureTables.lookup`` is asked for: (n, ·) ids a table, -1 where there is none."""
-        return {table: tf.concat(parts, axis=1) for table, parts in self._parts(rows).items()}
+        """What ``FeatureTables.lookup`` is asked for: (M, 1) ids a table, part after part, -1 where there is none."""
+        return {table: _flat(parts)[:, None] for table, parts in self._parts(rows).items()}
 
     def embedded(self, vectors: dict[str, tf.Tensor], rows: Rows) -> Embedded:
         """What came of ``ids`` -> the parts of the requests."""
-        parts = self._parts(rows)
-        found = {table: iter(pieces) for table, pieces in self._found(vectors, parts).items()}
-        items = self._items(found, [self._candidates(rows), *(rows.features[f.name] for f in self._of_items)], parts)
+        found = {table: iter(pieces) for table, pieces in self._found(vectors, self._parts(rows)).items()}
+        items = self._items(found, rows)
         of_items = dict(zip([f.name for f in self._of_items], items[1:], strict=True))
         there, single, sequences, plain = {}, {}, {}, {}
         for feature in self.read:
@@ -86,7 +85,7 @@ class RequestEmbeddings:
                 continue
             part = next(found[_table(feature)])
             if feature.kind == "single":
-                single[name] = part[:, 0]
+                single[name] = part
             elif feature.kind == "bag":
                 single[name] = _mean(part, there[name])
             else:
@@ -101,47 +100,61 @@ class RequestEmbeddings:
         self, vectors: dict[str, tf.Tensor], parts: dict[str, list[tf.Tensor]]
     ) -> dict[str, list[tf.Tensor]]:
         """What came of ``ids``, part by part."""
-        widths = {table: [tf.shape(part)[1] for part in wanted] for table, wanted in parts.items()}
-        return {table: tf.split(vectors[table], sizes, axis=1, num=len(sizes)) for table, sizes in widths.items()}
+        return {table: self._cut(vectors[table], wanted) for table, wanted in parts.items()}
+
+    def _cut(self, vectors: tf.Tensor, parts: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Vectors (M, 1, d) of the ids of parts, end to end -> those of each, (…, d)."""
+        cut = tf.split(vectors[:, 0], [tf.size(part) for part in parts], num=len(parts))
+        return [_shaped(piece, part, (self.d,)) for piece, part in zip(cut, parts, strict=True)]
 
     def _parts(self, rows: Rows) -> dict[str, list[tf.Tensor]]:
-        """By table the ids (n, ·) to look up, in the order in which ``embedded`` takes them back."""
+        """By table the ids (…) to look up, in the order in which ``embedded`` takes them back."""
         parts: dict[str, list[tf.Tensor]] = {table: [] for table in self._tables}
-        for items in (self._candidates(rows), *(rows.features[f.name] for f in self._of_items)):
-            parts[ITEM].append(items)
-            for column in self.columns:
-                if column.categorical:
-                    held = self._column(column, items)
-                    parts[_table(column)].append(tf.reshape(held, (tf.shape(held)[0], -1)))
+        items, _ = tf.unique(_flat(self._occurring(rows)))
+        parts[ITEM].append(items)
+        for column in self.columns:
+            if column.categorical:
+                parts[_table(column)].append(self._column(column, items))
         for feature in self.read:
             if feature.categorical and feature not in self._of_items:
-                values = rows.features[feature.name]
-                parts[_table(feature)].append(values[:, None] if feature.kind == "single" else values)
+                parts[_table(feature)].append(rows.features[feature.name])
         return {table: ids for table, ids in parts.items() if ids}
 
-    def _items(self, found: dict, each: Sequence[tf.Tensor], parts: dict) -> list[tf.Tensor]:
-        """Items (n, ·) each -> what is told of them (n, ·, w)."""
-        told = []
-        for items in each:
-            pieces = [next(found[ITEM])]
-            for column in self.columns:
-                held = self._column(column, items)
-                if not column.categorical:
-                    pieces.append(held if column.kind == "vector" else held[..., None])
-                elif column.kind == "single":
-                    pieces.append(next(found[_table(column)]))
-                else:
-                    flat = next(found[_table(column)])
-                    shape = tf.concat([tf.shape(held), [self.d]], axis=0)
-                    pieces.append(_mean(tf.reshape(flat, shape), held >= 0))
-            told.append(tf.concat(pieces, axis=-1))
-        return told
+    def _occurring(self, rows: Rows) -> list[tf.Tensor]:
+        """The ids of items, of ``Embedded.candidates`` and of ``Embedded.items``."""
+        return [self._candidates(rows), *(rows.features[f.name] for f in self._of_items)]
+
+    def _items(self, found: dict, rows: Rows) -> list[tf.Tensor]:
+        """What is told of the items that occur, (n, ·, w) each. It is made once of each distinct one."""
+        occurring = self._occurring(rows)
+        items, places = tf.unique(_flat(occurring))
+        pieces = [next(found[ITEM])]
+        for column in self.columns:
+            held = self._column(column, items)
+            if not column.categorical:
+                pieces.append(held if column.kind == "vector" else held[:, None])
+            else:
+                vectors = next(found[_table(column)])
+                pieces.append(vectors if column.kind == "single" else _mean(vectors, held >= 0))
+        told = tf.concat(pieces, axis=1)  # (u, w)
+        cut = tf.split(places, [tf.size(each) for each in occurring], num=len(occurring))
+        return [tf.gather(told, _shaped(part, each)) for part, each in zip(cut, occurring, strict=True)]
 
     def _column(self, column: RequestFeature, items: tf.Tensor) -> tf.Tensor:
-        """A column's values for items (n, ·): ids -1, numbers 0 where the item is none."""
+        """A column's values for items (u,): ids -1, numbers 0 where the item is none."""
         values = tf.gather(tf.constant(self._columns[column.name]), tf.maximum(items, 0))
-        known = tf.reshape(items >= 0, tf.concat([tf.shape(items), [1] * (values.shape.rank - 2)], axis=0))
+        known = tf.reshape(items >= 0, (-1, *[1] * (values.shape.rank - 1)))
         return tf.where(known, values, tf.constant(-1 if column.categorical else 0, values.dtype))
+
+
+def _flat(parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.concat([tf.reshape(part, (-1,)) for part in parts], axis=0)
+
+
+def _shaped(flat: tf.Tensor, like: tf.Tensor, more: tuple[int, ...] = ()) -> tf.Tensor:
+    """flat (size of like, *more) -> (*shape of like, *more), with all that is known of its shape."""
+    found = tf.reshape(flat, tf.concat([tf.shape(like), tf.constant(more, tf.int32)], axis=0))
+    return tf.ensure_shape(found, (*like.shape, *more))
 
 
 def _table(feature: RequestFeature) -> str:
