@@ -132,10 +132,14 @@ def _levels(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Iter
         gate = [_value(results[row], name, "fusion") for row in rows]
         gates.append(statistics.fmean(gate))
         theirs = f"{LEVELS[number]:+.2f} %" if number in LEVELS else ""
-        lines.append([str(number), _mean(gain, "+.2f") + " %", theirs, tested, _mean(gate)])
+        alone = [_mean([results[row]["channels"][name][channel] for row in rows if "channels" in results[row]])
+                 for channel in ("own", "group")]  # fmt: skip
+        lines.append([str(number), _mean(gain, "+.2f") + " %", theirs, tested, *alone, _mean(gate)])
     if lines:
         yield "### Figure 5, and the fusion gate by level"
-        yield _tables.table(["level", "gain of GAUC", "theirs", "difference", "mean α_fusion"], lines)
+        head = ["level", "gain of GAUC", "theirs", "difference", "GAUC of the individual channel alone",
+                "of the group channel alone", "mean α_fusion"]  # fmt: skip
+        yield _tables.table(head, lines)
         yield f"α_fusion of level 1 over that of level {len(levels)}: {gates[0] / gates[-1]:.2f} (theirs {GATE})."
 
 
@@ -151,10 +155,10 @@ def _ablations(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> I
             cells += [f"{_mean(change, '+.2f')} %{theirs}" if change else "",
                       _difference([compared[row][segment]["gauc"] for row in known])]  # fmt: skip
         if any(cells):
-            lines.append([TITLES[name], *cells])
+            lines.append([TITLES[name], *cells, _mean([_gate(results[row]) for row in rows if _gate(results[row])])])
     if lines:
         yield "### Table 2, and the other readings"
-        head = ["variant", "GAUC low", "difference", "GAUC overall", "difference"]
+        head = ["variant", "GAUC low", "difference", "GAUC overall", "difference", "α_fusion, level 1 over 5"]
         yield _tables.table(head, lines)
 
 
@@ -227,6 +231,13 @@ def _relative(results: Results, row: Row, segment: str) -> float:
     """The change of GAUC against what the row is compared with, in percent."""
     before = _value(results[row.base], segment, "gauc")
     return 100 * (_value(results[row], segment, "gauc") - before) / before
+
+
+def _gate(found: Mapping[str, Any]) -> float:
+    """Mean α_fusion of the least active level over that of the most; 0 of a model without a gate."""
+    levels = [told["fusion"] for name, told in sorted(found["test"].items())
+              if name.startswith("level_") and "fusion" in told]  # fmt: skip
+    return levels[0] / levels[-1] if levels else 0.0
 
 
 def _mean(values: Sequence[float], form: str = ".4f") -> str:

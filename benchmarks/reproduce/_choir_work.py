@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from antiphon import records
 from antiphon.config import Config
 from beam_jobs import groups as group_job
 from beam_jobs import ingest, priors, profiles
-from benchmarks.reproduce import _choir_groups
+from benchmarks.reproduce import _choir_channels, _choir_groups
 from benchmarks.reproduce._choir_rows import FULL, IDS, ORACLE, OWN, SEGMENTS, SIMULATED, WHOLE, Row, config
 from benchmarks.reproduce._once import made_with, once, read
 from feature_store import conversions, folders, requests
@@ -52,6 +53,10 @@ def do(row: Row, runs: Path, configure: Configure = config) -> dict[str, Any]:
         found["test"] = read(out / "metrics.json")["test"]
     if row.model == FULL and not row.setting:
         found["groups"] = _of_groups(row, folder, settings)
+        file, judge = folder / "channels" / f"{row.name}.json", settings.judge
+        once(file, made_of, lambda: records.write_text(file, records.to_json(
+            _choir_channels.apart(folder / "requests", folder / "models" / row.name, out, judge))))  # fmt: skip
+        found["channels"] = read(file)
     return {**found, "seconds": round(time.monotonic() - start, 1), "requests": _told(folder)}
 
 
