@@ -18,10 +18,13 @@ from trainer.requests.metrics import metrics_of
 from trainer.step import Step
 
 CHANNELS = ("own", "group")
+MIXES = np.linspace(0.0, 1.0, 11)
+"""Shares of the group channel."""
 
 
 def apart(asked: Path, model: Path, evaluated: Path, judge: RequestEvaluateConfig) -> dict[str, dict[str, float]]:
-    """GAUC of each channel's logits on the test split, by segment and channel.
+    """By segment of the test split the GAUC of each channel, and as ``best`` which of `MIXES`, the same
+    for all requests of the segment, has the least log loss.
 
     Args:
         asked: the requests. model: trained on them. evaluated: its evaluation.
@@ -45,6 +48,11 @@ def apart(asked: Path, model: Path, evaluated: Path, judge: RequestEvaluateConfi
     if logits.shape != test.logits.shape or not np.allclose(logits, test.logits, atol=1e-4):
         raise ValueError(f"{evaluated}: must be the evaluation of {model}, but its scores are others")
     channels = {name: replace(test, logits=np.concatenate([parts[name] for _, parts in units])) for name in CHANNELS}
-    segments = request_evaluate.of_users(data, test, judge)
-    return {segment: {name: metrics_of(scored.where(rows))["gauc"] for name, scored in channels.items()}
-            for segment, rows in segments.items()}  # fmt: skip
+    told = {}
+    for segment, rows in request_evaluate.of_users(data, test, judge).items():
+        own, group = (channels[name].where(rows) for name in CHANNELS)
+        lost = [metrics_of(replace(own, logits=own.logits + mix * (group.logits - own.logits)))["log_loss"]
+                for mix in MIXES]  # fmt: skip
+        gauc = {name: metrics_of(scored)["gauc"] for name, scored in zip(CHANNELS, (own, group), strict=True)}
+        told[segment] = {**gauc, "best": float(MIXES[np.argmin(lost)])}
+    return told

@@ -132,13 +132,14 @@ def _levels(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Iter
         gate = [_value(results[row], name, "fusion") for row in rows]
         gates.append(statistics.fmean(gate))
         theirs = f"{LEVELS[number]:+.2f} %" if number in LEVELS else ""
-        alone = [_mean([results[row]["channels"][name][channel] for row in rows if "channels" in results[row]])
-                 for channel in ("own", "group")]  # fmt: skip
-        lines.append([str(number), _mean(gain, "+.2f") + " %", theirs, tested, *alone, _mean(gate)])
+        channels = [results[row]["channels"][name] for row in rows if "channels" in results[row]]
+        alone = [_mean([each[channel] for each in channels]) for channel in ("own", "group")]
+        best = _mean([each["best"] for each in channels], ".2f")
+        lines.append([str(number), _mean(gain, "+.2f") + " %", theirs, tested, *alone, _mean(gate), best])
     if lines:
         yield "### Figure 5, and the fusion gate by level"
         head = ["level", "gain of GAUC", "theirs", "difference", "GAUC of the individual channel alone",
-                "of the group channel alone", "mean α_fusion"]  # fmt: skip
+                "of the group channel alone", "mean α_fusion", "of the least log loss"]  # fmt: skip
         yield _tables.table(head, lines)
         yield f"α_fusion of level 1 over that of level {len(levels)}: {gates[0] / gates[-1]:.2f} (theirs {GATE})."
 
@@ -155,7 +156,8 @@ def _ablations(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> I
             cells += [f"{_mean(change, '+.2f')} %{theirs}" if change else "",
                       _difference([compared[row][segment]["gauc"] for row in known])]  # fmt: skip
         if any(cells):
-            lines.append([TITLES[name], *cells, _mean([_gate(results[row]) for row in rows if _gate(results[row])])])
+            gates = [gate for row in rows if (gate := _gate(results[row]))]
+            lines.append([TITLES[name], *cells, _mean(gates, ".2f")])
     if lines:
         yield "### Table 2, and the other readings"
         head = ["variant", "GAUC low", "difference", "GAUC overall", "difference", "α_fusion, level 1 over 5"]

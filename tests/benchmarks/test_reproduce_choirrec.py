@@ -118,14 +118,19 @@ def test_the_page_has_gains_over_the_base_with_the_published_ones_beside_them():
         compared |= {full: against(0.01 * seed), dual: against(-0.02 * seed, 0.3)}
         results[full]["groups"] = {"attribute_consistency": 0.7, "category_consistency": None, "information": 1.5,
                                    "attributes": 1.9}
+        results[full]["channels"] = {segment: {"own": 0.65, "group": 0.64, "best": 0.3} for segment in LEVELS}
     k = Row("market", FULL, "k32"), Row("market", FULL, "k64")
     results |= {row: result(row, 0.6 + 0.01 * n) for n, row in enumerate(k)}
+    other = Row("market", "fused_loss")
+    results[other], compared[other] = result(other, 0.61, 0.5), against(0.0)
     page = "\n".join(_choir_page.body(results, compared))
     assert "| ChoirRec | 0.6150 ± 0.0071 |" in page and "0.9225 / 0.9116 / 0.7179 / 0.7768" in page
     assert "+0.0150 ± 0.0071, p 0.2; 2 of 2 seeds p < 0.05" in page
     assert "Users without a GAUC, all of whose labels are one: 25.0%" in page
     assert "| w/o dual channel | −4.06 ± 1.10 % (theirs −0.67 %) | −0.0300 ± 0.0141, p 0.2; 0 of 2 seeds" in page
     assert "α_fusion of level 1 over that of level 5: 5.00 (theirs 2.1)" in page
+    assert "| 0.6500 ± 0.0000 | 0.6400 ± 0.0000 | 0.4000 ± 0.0000 | 0.30 ± 0.00 |" in page
+    assert "| Eq. 12 alone, no loss of each channel |" in page and "| 5.00 |" in page
     assert "### Figure 6: k" in page and "| 64 | 0.6100 | 0.6100 |" in page
     assert "attribute consistency (theirs 0.83)" in page and "| profiles | 0.70 ± 0.00 |  | 1.50 ± 0.00 |" in page
     assert "by themselves, which the base reads too, tell 1.90 ± 0.00." in page
