@@ -48,8 +48,9 @@ that was trained on the log's beginning. GAUC is weighted by impressions; users 
 Low-activity users are the 55% with the fewest purchases before validation, levels cut the test's users into five equal
 parts. Brackets are 95% intervals by bootstrap over users, p of a sign-flip test over users. A seed is another training,
 on the simulated worlds also another market; ± is the deviation between seeds, p of a t test over them. All models of a
-data set have the same features but the groups', the same optimizer and number of epochs, and the same number of
-validations to be chosen by. Each was tried with the same three settings on the first seed and has the one that did best
+data set have the same features but the groups' (and Cold-Transformer also what a user was shown and did not buy, which
+its label encoding is made of), the same optimizer and number of epochs, and the same number of validations to be chosen
+by. Each was tried with the same three settings on the first seed and has the one that did best
 on validation: as it is, with a dropout of 0.2, and with vectors of 32 instead of 16 numbers. ChoirRec's channels have a
 cross-entropy each (weight 0.5, `choir.channel_weight`) besides Eq. 12's of both; Eq. 12 alone is among the other
 readings."""
