@@ -62,12 +62,15 @@ COLUMNS = (("auc", "low"), ("auc", "overall"), ("gauc", "low"), ("gauc", "overal
 
 def body(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Iterator[str]:
     """The page's sections, of what is known."""
+    drawn = pictures(results, compared)
     for data in dict.fromkeys(row.data for row in results):
         yield f"## {TITLES[data]}"
         tried = {row: found for row, found in results.items() if row.data == data and "valid" in found}
         mine = {row: found for row, found in results.items() if row.data == data and not row.setting}
         against = {row: found for row, found in compared.items() if row.data == data}
         yield from _first(mine, against)
+        if (picture := f"choirrec_{data}") in drawn:
+            yield f"![Gain by activity, and GAUC by k and λ]({picture}.svg)"
         yield from _levels(mine, against)
         yield from _ablations(mine, against)
         yield from _sweeps(mine, against)

@@ -134,7 +134,8 @@ def test_the_page_has_gains_over_the_base_with_the_published_ones_beside_them():
     assert "### Figure 6: k" in page and "| 64 | 0.6100 | 0.6100 |" in page
     assert "attribute consistency (theirs 0.83)" in page and "| profiles | 0.70 ± 0.00 |  | 1.50 ± 0.00 |" in page
     assert "by themselves, which the base reads too, tell 1.90 ± 0.00." in page
-    (picture,) = _choir_page.pictures(results, compared).values()
+    ((name, picture),) = _choir_page.pictures(results, compared).items()
+    assert f"]({name}.svg)" in page
     assert ElementTree.fromstring(picture).tag.endswith("svg") and "GAUC by k" in picture
 
 
