@@ -88,7 +88,7 @@ def pictures(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> dic
             levels = {name.replace("_", " "): {TITLES[FULL]: Comparison(**told["gauc"])}
                       for name, told in sorted(compared[row].items()) if name.startswith("level_")}  # fmt: skip
             if levels:
-                panels.append(_plots.gains("Gain over the base by activity", "GAUC", levels, [TITLES[FULL]]))
+                panels.append(_plots.gains("Gain over the base by activity, first seed", "GAUC", levels, [TITLES[FULL]]))
         for title, places in (("k", _by_k(data)), ("λ", _by_weight(data))):
             known = {x: results[one] for x, one in places.items() if one in results}
             if len(known) > 1:
@@ -97,7 +97,7 @@ def pictures(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> dic
                     segment: [(i, Interval(**told["test"][segment]["gauc"])) for i, told in enumerate(known.values())]
                     for segment in ("low", "overall") if all(segment in told["test"] for told in known.values())
                 }  # fmt: skip
-                panels.append(_plots.lines(f"GAUC by {title}", title, series, labels))
+                panels.append(_plots.lines(f"GAUC by {title}, first seed", title, series, labels))
         if panels:
             found[f"choirrec_{data}"] = _plots.compose(panels, f"ChoirRec on {TITLES[data]}")
     return found
