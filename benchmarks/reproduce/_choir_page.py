@@ -88,7 +88,8 @@ def pictures(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> dic
             levels = {name.replace("_", " "): {TITLES[FULL]: Comparison(**told["gauc"])}
                       for name, told in sorted(compared[row].items()) if name.startswith("level_")}  # fmt: skip
             if levels:
-                panels.append(_plots.gains("Gain over the base by activity, first seed", "GAUC", levels, [TITLES[FULL]]))
+                title = "Gain over the base by activity, first seed"
+                panels.append(_plots.gains(title, "GAUC", levels, [TITLES[FULL]]))
         for title, places in (("k", _by_k(data)), ("λ", _by_weight(data))):
             known = {x: results[one] for x, one in places.items() if one in results}
             if len(known) > 1:
