@@ -35,9 +35,9 @@ ABOUT = """\
 ChoirRec (Zhai et al., 2026): groups of users from their profiles, and a model of conversion with a channel for the user
 and one for its group. MovieLens-1M's conversion is a rating of 5, with 55% of the users thinned to little activity;
 Tmall's is buying again, of which there are no times; the market is simulated, and its null world one in which nothing
-that users have in common tells of a purchase, so that no method may gain there. The oracle knows the probabilities that
-the market drew from; "the market's own groups" are the segments that it drew users from, and tell how much groups can
-give to this model on a log of this size."""
+that users have in common tells of a purchase, so that no method may gain there: as much as one does, it does not gain
+by groups elsewhere either. The oracle knows the probabilities that the market drew from; "the market's own groups" are
+the segments that it drew users from, and tell how much groups can give to this model on a log of this size."""
 SLICE = """\
 Small models trained for one epoch on markets of 300 users, to see that all of it works. The figures mean nothing."""
 METHOD = """\
@@ -46,11 +46,13 @@ trained on the purchases that its groups were made of, a model finds its labels 
 validation, on Tmall by AUC; the test is what is after that. Groups "w/o LLM emb." are of users' vectors in a base model
 that was trained on the log's beginning. GAUC is weighted by impressions; users all of whose labels are one have none.
 Low-activity users are the 55% with the fewest purchases before validation, levels cut the test's users into five equal
-parts. Brackets are 95% intervals by bootstrap over users, p of a sign-flip test over users. A seed is another training,
-on the simulated worlds also another market; ± is the deviation between seeds, p of a t test over them. All models of a
-data set have the same features but the groups' (and Cold-Transformer also what a user was shown and did not buy, which
-its label encoding is made of), the same optimizer and number of epochs, and the same number of validations to be chosen
-by. Each was tried with the same three settings on the first seed and has the one that did best
+parts. α_fusion is the group channel's share; beside the gate's mean stands the share, one for all requests of a level,
+with the least log loss on the test. Brackets are 95% intervals by bootstrap over users, p of a sign-flip test over
+users. A seed is another training, on the simulated worlds also another market; ± is the deviation between seeds, p of a
+t test over them. Ablations on MovieLens-1M are of one training: their intervals do not have what another would change.
+All models of a data set have the same features but the groups' (and Cold-Transformer also what a user was shown and did
+not buy, which its label encoding is made of), the same optimizer and number of epochs, and the same number of
+validations to be chosen by. Each was tried with the same three settings on the first seed and has the one that did best
 on validation: as it is, with a dropout of 0.2, and with vectors of 32 instead of 16 numbers. ChoirRec's channels have a
 cross-entropy each (weight 0.5, `choir.channel_weight`) besides Eq. 12's of both; Eq. 12 alone is among the other
 readings."""
