@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from scipy import stats
@@ -18,6 +19,7 @@ from benchmarks.reproduce._choir_rows import (
     IDS,
     ORACLE,
     OWN,
+    RATES,
     SEGMENTS,
     SETTINGS,
     SWITCHES,
@@ -25,6 +27,7 @@ from benchmarks.reproduce._choir_rows import (
     WHOLE,
     Row,
     chosen,
+    config,
 )
 from trainer.statistics import Comparison, Interval
 
@@ -210,10 +213,17 @@ def _settings(results: Results, data: str) -> Iterator[str]:
             cells += ["".join(f"{value:.4f}" if row.setting else f"**{value:.4f}**" for value in values)]
         if all(cells):
             lines.append([TITLES[model], *cells])
-    if data != "null" and lines:
-        (metric,) = next(iter(results.values()))["valid"]
-        yield f"### Settings, {metric.upper()} on validation"
-        yield _tables.table(["model", *SETTINGS], lines)
+    if data == "null" or not lines:
+        return
+    (metric,) = next(iter(results.values()))["valid"]
+    yield f"### Settings, {metric.upper()} on validation"
+    yield _tables.table(["model", *SETTINGS], lines)
+    rates = {factor: Row(data, "base", setting=name) for name, factor in RATES.items()}
+    rates = dict(sorted({1.0: Row(data, "base"), **rates}.items()))
+    if all(row in results for row in rates.values()):
+        first = config(Row(data, "base"), Path()).ranker.optimizer.learning_rate
+        told = (f"{results[row]['valid'][metric]:.4f} at {factor * first:.2g}" for factor, row in rates.items())
+        yield f"The base by the learning rate that a training begins with: {', '.join(told)}."
 
 
 def _by_k(data: str) -> dict[float, Row]:

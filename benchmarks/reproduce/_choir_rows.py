@@ -49,6 +49,8 @@ WEIGHTS = (0.001, 0.0025, 0.005, 0.01, 0.05)  # λ
 CENTROIDS = (32, 64, 128, 256, 512)  # k
 SETTINGS: Mapping[str, Mapping[str, Any]] = {"plain": {}, "dropout": {"dropout": 0.2}, "wide": {"d": 32}}
 """What of ``model`` each model was tried with on the first seed; the configs have what did best on validation."""
+RATES: Mapping[str, float] = {"third": 1 / 3, "thrice": 3.0}
+"""What else the base was tried with, as a factor of the config's learning rate, which all models of a data set have."""
 CHANGES = {**ABLATIONS, **SWITCHES, **{f"lambda_{w:g}": {"distill_weight": w} for w in WEIGHTS}}
 
 
@@ -60,7 +62,7 @@ class Row:
     model: str
     groups: str = OWN  # OWN | IDS | WHOLE | SEGMENTS | k<centroids>
     seed: int = 1
-    setting: str = ""  # one of SETTINGS, judged by validation alone; "": the config's
+    setting: str = ""  # one of SETTINGS or RATES, judged by validation alone; "": the config's
 
     def __str__(self) -> str:
         groups = "" if self.groups == OWN else f" · groups {self.groups}"
@@ -95,6 +97,7 @@ def rows(data: tuple[str, ...] = DATA, seeds: int = max(SEEDS.values())) -> list
         if one != "null":
             found += [Row(one, model, setting=setting) for model in (*BASELINES, FULL) for setting in SETTINGS
                       if setting != chosen(one, model)]  # fmt: skip
+            found += [Row(one, "base", setting=rate) for rate in RATES]
         for seed in range(1, min(seeds, SEEDS[one]) + 1):
             found += [Row(one, model, OWN, seed) for model in (*BASELINES, FULL)]
             found += [Row(one, ORACLE, OWN, seed)] if one in SIMULATED else []
@@ -156,8 +159,12 @@ def _ranker(whole: Config, row: Row) -> Any:
     """The base's settings for the base, else those of the file's ranker of that kind, else the full model's."""
     kinds = whole.rankers
     ranker = kinds[row.model] if row.model in kinds else kinds["base" if row.model == ORACLE else FULL]
-    if row.setting:
+    if row.setting in SETTINGS:
         ranker = _set(whole, row.model, row.setting)
+    elif row.setting:
+        rates = {name: round(RATES[row.setting] * getattr(ranker.optimizer, name), 6)
+                 for name in ("learning_rate", "final_rate")}  # fmt: skip
+        ranker = replace(ranker, optimizer=replace(ranker.optimizer, **rates))
     codes = tuple(f"group_{level}" for level in range(1, whole.groups.levels + 1))
     choir = replace(ranker.choir, codes=codes, **CHANGES.get(row.model, {}))
     return replace(ranker, choir=choir, seed=row.seed)
