@@ -62,10 +62,15 @@ def sign_flip(differences: np.ndarray, resamples: int, seed: int) -> float:
     moved = differences[differences != 0]  # a zero has no sign to flip
     if len(moved) < 2:  # either sign of a single one is as far from 0
         return 1.0
-    test = stats.permutation_test(
-        (moved,), np.mean, permutation_type="samples", vectorized=True, n_resamples=max(resamples, 1000),
-        batch=100, rng=np.random.default_rng(seed),
-    )
+    resamples, random = max(resamples, 1000), np.random.default_rng(seed)
+    if 2 ** len(moved) <= resamples:  # all of them
+        test = stats.permutation_test((moved,), np.mean, permutation_type="samples", vectorized=True)
+        return float(test.pvalue)
+
+    def flipped(size: tuple[int, int]) -> np.ndarray:
+        return moved * (2 * random.integers(2, size=size, dtype=np.int8) - 1)
+
+    test = stats.monte_carlo_test(moved, flipped, np.mean, vectorized=True, n_resamples=resamples, batch=100)
     return float(test.pvalue)
 
 

@@ -137,16 +137,17 @@ def _ratio(part: np.ndarray) -> Measure:
 
 
 def _auc(of: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> Measure:
-    order = np.argsort(logits, kind="stable")
-    of, logits, labels = of[order], logits[order], labels[order]
-    begins = np.flatnonzero(np.concatenate([[True], logits[1:] != logits[:-1]]))
+    """Of each positive the negatives below it, and half of those level with it, are found once: a resample then adds up
+    how often their users are counted."""
+    positive, negative = logits[labels], logits[~labels]
+    order = np.argsort(negative, kind="stable")
+    of_positive, of_negative, negative = of[labels], of[~labels][order], negative[order]
+    below, level = (np.searchsorted(negative, positive, side) for side in ("left", "right"))
 
     def measure(counts: np.ndarray) -> float:
-        weights = counts[of].astype(float)
-        positive = np.add.reduceat(weights * labels, begins)
-        negative = np.add.reduceat(weights * ~labels, begins)
-        below = np.cumsum(negative) - negative
-        pairs = positive.sum() * negative.sum()
-        return float((positive * (below + negative / 2)).sum() / pairs) if pairs else float("nan")
+        seen = np.concatenate([[0.0], np.cumsum(counts[of_negative], dtype=float)])
+        weights = counts[of_positive]
+        pairs = weights.sum() * seen[-1]
+        return float(weights @ (seen[below] + seen[level]) / (2 * pairs)) if pairs else float("nan")
 
     return measure
