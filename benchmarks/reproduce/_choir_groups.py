@@ -6,20 +6,23 @@ import shutil
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
+from scipy import sparse
 from scipy.special import logsumexp
 from scipy.stats import entropy
+from sklearn.naive_bayes import MultinomialNB
 
 from beam_jobs import profiles
 from feature_store import conversions, folders, user_groups
 from feature_store.conversion_config import ConversionConfig
 from feature_store.market import people, world
 from feature_store.market.config import MarketConfig
+from llm_offline.profile_vectors import facts
 from trainer import train
 from trainer.requests import saved as request_saved
 from trainer.requests.config import RequestTrainConfig
@@ -65,12 +68,50 @@ def information(groups: Path, market: MarketConfig) -> float:
 def of_attributes(log: Path, market: MarketConfig) -> float:
     """What the attributes that users have tell of their segments, nats: the entropy of segments less the mean log loss
     of naive Bayes, learnt from half of the users and asked of the other half. A model that reads them knows as much."""
+    return _told(_by_attributes(log, market))
+
+
+def of_profiles(log: Path, told: Path, market: MarketConfig) -> float:
+    """Likewise what users' profiles tell: the attributes, and the facts of what they did.
+
+    Args:
+        told: the profiles' folder, of texts that list facts.
+    """
+    asked = _by_attributes(log, market)
+    row = {user: number for number, user in enumerate(asked.users)}
+    names: dict[str, int] = {}
+    rows, columns, weights = [], [], []
+    for path in sorted((told / profiles.USERS).glob("*.parquet")):
+        table = pq.read_table(path, columns=["user_id", "text"])
+        for user, text in zip(table["user_id"].to_pylist(), table["text"].to_pylist(), strict=True):
+            for fact in facts(text, ""):
+                if fact.behaviour:
+                    rows.append(row[user])
+                    columns.append(names.setdefault(fact.text, len(names)))
+                    weights.append(fact.weight)
+    did = sparse.csr_matrix((weights, (rows, columns)), (len(row), max(len(names), 1)))
+    learner = MultinomialNB().fit(did[asked.learns], asked.segments[asked.learns])
+    asked.logits[:, learner.classes_] += did @ learner.feature_log_prob_.T
+    return _told(asked)
+
+
+class _Asked(NamedTuple):
+    """Of n users: their segments, which of them are learnt from, and log-odds of the segments (n, S)."""
+
+    users: list[str]
+    segments: np.ndarray
+    learns: np.ndarray
+    logits: np.ndarray
+
+
+def _by_attributes(log: Path, market: MarketConfig) -> _Asked:
     codes = _segments(market)
     table = pq.read_table(log / "users.parquet")
-    segments = np.array([codes[user][0] for user in table["user_id"].to_pylist()])
+    users = table["user_id"].to_pylist()
+    segments = np.array([codes[user][0] for user in users])
     learns, count = np.arange(len(segments)) % 2 == 0, segments.max() + 1
     sizes = np.bincount(segments[learns], minlength=count) + 1.0
-    logits = np.tile(np.log(sizes / sizes.sum()), (len(segments), 1))  # (n, S)
+    logits = np.tile(np.log(sizes / sizes.sum()), (len(segments), 1))
     for name in table.schema.names[1:]:
         there = table[name].is_valid().to_numpy(zero_copy_only=False)
         values = table[name].drop_null().to_numpy()
@@ -80,8 +121,12 @@ def of_attributes(log: Path, market: MarketConfig) -> float:
         seen = np.ones((count, len(names)))
         np.add.at(seen, (segments[there & learns], values[learns[there]]), 1)
         logits[there] += np.log(seen / seen.sum(1, keepdims=True)).T[values]
-    asked, truth = logits[~learns], segments[~learns]
-    loss = logsumexp(asked, axis=1) - asked[np.arange(len(asked)), truth]
+    return _Asked(users, segments, learns, logits)
+
+
+def _told(asked: _Asked) -> float:
+    logits, truth = asked.logits[~asked.learns], asked.segments[~asked.learns]
+    loss = logsumexp(logits, axis=1) - logits[np.arange(len(logits)), truth]
     return float(entropy(np.bincount(truth)) - loss.mean())
 
 

@@ -51,6 +51,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {"plain": {}, "dropout": {"dropout":
 """What of ``model`` each model was tried with on the first seed; the configs have what did best on validation."""
 RATES: Mapping[str, float] = {"third": 1 / 3, "thrice": 3.0}
 """What else the base was tried with, as a factor of the config's learning rate, which all models of a data set have."""
+RATED = 3  # trainings of it
 CHANGES = {**ABLATIONS, **SWITCHES, **{f"lambda_{w:g}": {"distill_weight": w} for w in WEIGHTS}}
 
 
@@ -97,8 +98,8 @@ def rows(data: tuple[str, ...] = DATA, seeds: int = max(SEEDS.values())) -> list
         if one != "null":
             found += [Row(one, model, setting=setting) for model in (*BASELINES, FULL) for setting in SETTINGS
                       if setting != chosen(one, model)]  # fmt: skip
-            found += [Row(one, "base", setting=rate) for rate in RATES]
-        for seed in range(1, min(seeds, SEEDS[one]) + 1):
+            found += [Row(one, "base", OWN, seed, rate) for seed in _seeds(one, RATED) for rate in RATES]
+        for seed in _seeds(one, seeds):
             found += [Row(one, model, OWN, seed) for model in (*BASELINES, FULL)]
             found += [Row(one, ORACLE, OWN, seed)] if one in SIMULATED else []
             found += [Row(one, FULL, SEGMENTS, seed)] if one == "market" else []
@@ -109,6 +110,10 @@ def rows(data: tuple[str, ...] = DATA, seeds: int = max(SEEDS.values())) -> list
             found += [Row(one, model) for model in CHANGES if model.startswith("lambda")]
             found += [Row(one, FULL, WHOLE), *(Row(one, FULL, f"k{k}") for k in CENTROIDS)]
     return found
+
+
+def _seeds(data: str, most: int) -> range:
+    return range(1, min(most, SEEDS[data]) + 1)
 
 
 def config(row: Row, runs: Path) -> Config:

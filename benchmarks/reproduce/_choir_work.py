@@ -108,7 +108,10 @@ def _of_groups(row: Row, folder: Path, settings: Config) -> dict[str, float | No
     found = {name: told.get(name) for name in ("attribute_consistency", "category_consistency")}
     if row.data in SIMULATED:
         found["information"] = round(_choir_groups.information(folder / "groups", settings.market), 4)
-        found["attributes"] = round(_choir_groups.of_attributes(Path(settings.data.path), settings.market), 4)
+        log = Path(settings.data.path)
+        found["attributes"] = round(_choir_groups.of_attributes(log, settings.market), 4)
+        if row.groups == OWN:
+            found["profiles"] = round(_choir_groups.of_profiles(log, folder / "profiles", settings.market), 4)
     return found
 
 

@@ -58,6 +58,20 @@ def test_what_attributes_tell_of_segments_is_between_nothing_and_all(segments, t
     assert told["none"] + 0.5 < told["half"] < told["all"] - 0.5 < entropy - 0.5
 
 
+def test_what_profiles_tell_of_segments_is_more_than_attributes_where_users_did_something(segments, tmp_path):
+    users = pq.read_table(segments / user_groups.USERS).to_pylist()
+    names = [row["user_id"] for row in users]
+    pq.write_table(pa.table({"user_id": names, "town": ["here"] * len(names)}), tmp_path / "users.parquet")
+    told = {}
+    for kind, bought in {"own": [f"g{row['codes'][0]}" for row in users], "same": ["g"] * len(users)}.items():
+        (tmp_path / kind / "users").mkdir(parents=True)
+        texts = [f"Town: here.\nEarlier purchases: {what} (2)." for what in bought]
+        pq.write_table(pa.table({"user_id": names, "text": texts}), tmp_path / kind / "users" / "00000.parquet")
+        told[kind] = _choir_groups.of_profiles(tmp_path, tmp_path / kind, MARKET)
+    assert told["same"] == pytest.approx(_choir_groups.of_attributes(tmp_path, MARKET))
+    assert told["same"] + 0.5 < told["own"] < _choir_groups.information(segments, MARKET)
+
+
 def test_one_group_of_all_knows_nothing(segments):
     table = pq.read_table(segments / user_groups.USERS)
     nobody = table.set_column(2, "group", pa.array([""] * len(table)))
