@@ -86,14 +86,14 @@ def pictures(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> dic
     """Figure 5 and Figure 6 of each data set that has them."""
     found = {}
     for data in dict.fromkeys(row.data for row in results):
-        row = Row(data, FULL)
+        row, metric = Row(data, FULL), _judged_by(data)
         panels = []
         if row in compared:
-            levels = {name.replace("_", " "): {TITLES[FULL]: Comparison(**told["gauc"])}
+            levels = {name.replace("_", " "): {TITLES[FULL]: Comparison(**told[metric])}
                       for name, told in sorted(compared[row].items()) if name.startswith("level_")}  # fmt: skip
             if levels:
                 title = "Gain over the base by activity, first seed"
-                panels.append(_plots.gains(title, "GAUC", levels, [TITLES[FULL]]))
+                panels.append(_plots.gains(title, metric.upper(), levels, [TITLES[FULL]]))
         for title, places in (("k", _by_k(data)), ("λ", _by_weight(data))):
             known = {x: results[one] for x, one in places.items() if one in results}
             if len(known) > 1:
@@ -109,44 +109,45 @@ def pictures(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> dic
 
 
 def _first(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Iterator[str]:
-    head = ["model", *(f"{metric.upper()} {_segment(segment)}" for metric, segment in COLUMNS), "theirs",
-            "GAUC low less the base's", "GAUC overall less the base's"]  # fmt: skip
+    alone = _judged_by(next(iter(results)).data) == "auc"
+    columns = [(metric, segment) for metric, segment in COLUMNS if metric == "auc" or not alone]
+    titles = [f"{metric.upper()} {_segment(segment)}" for metric, segment in columns]
     lines = []
     for model in (*BASELINES, FULL, SEGMENTS, ORACLE):
         found = _seeds(results, FULL, SEGMENTS) if model == SEGMENTS else _seeds(results, model)
         if not found:
             continue
-        cells = [_mean([_value(results[row], segment, metric) for row in found]) for metric, segment in COLUMNS]
-        theirs = " / ".join(f"{value:.4f}" for value in PUBLISHED[model]) if model in PUBLISHED else ""
-        gains = [_difference([compared[row][segment]["gauc"] for row in found if segment in compared.get(row, {})])
-                 for segment in ("low", "overall")]  # fmt: skip
+        cells = [_mean([_value(results[row], segment, metric) for row in found]) for metric, segment in columns]
+        theirs = " / ".join(f"{value:.4f}" for value in PUBLISHED[model][: len(columns)]) if model in PUBLISHED else ""
+        gains = [_difference([compared[row][segment][metric] for row in found if segment in compared.get(row, {})])
+                 for metric, segment in columns]  # fmt: skip
         lines.append([TITLES[model], *cells, theirs, *gains])
     if lines:
         yield "### Table 1"
-        yield _tables.table(head, lines)
+        yield _tables.table(["model", *titles, "theirs", *(f"{title} less the base's" for title in titles)], lines)
         dropped = [_value(results[row], "overall", "dropped") for row in _seeds(results, "base")]
         if dropped:
             yield f"Users without a GAUC, all of whose labels are one: {_mean(dropped, '.1%')}."
 
 
 def _levels(results: Results, compared: Mapping[Row, Mapping[str, Any]]) -> Iterator[str]:
-    rows = _seeds(results, FULL)
+    rows, metric = _seeds(results, FULL), _judged_by(next(iter(results)).data)
     levels = sorted({name for row in rows for name in compared.get(row, {}) if name.startswith("level_")})
     lines, gates = [], []
     for name in levels:
         number = int(name.removeprefix("level_"))
         gain = [_relative(results, row, name) for row in rows if name in compared.get(row, {})]
-        tested = _difference([compared[row][name]["gauc"] for row in rows if name in compared.get(row, {})])
+        tested = _difference([compared[row][name][metric] for row in rows if name in compared.get(row, {})])
         gate = [_value(results[row], name, "fusion") for row in rows]
         gates.append(statistics.fmean(gate))
         theirs = f"{LEVELS[number]:+.2f} %" if number in LEVELS else ""
         channels = [results[row]["channels"][name] for row in rows if "channels" in results[row]]
-        alone = [_mean([each[channel] for each in channels]) for channel in ("own", "group")]
+        alone = [_mean([each[channel] for each in channels if metric == "gauc"]) for channel in ("own", "group")]
         best = _mean([each["best"] for each in channels], ".2f")
         lines.append([str(number), _mean(gain, "+.2f") + " %", theirs, tested, *alone, _mean(gate), best])
     if lines:
         yield "### Figure 5, and the fusion gate by level"
-        head = ["level", "gain of GAUC", "theirs", "difference", "GAUC of the individual channel alone",
+        head = ["level", f"gain of {metric.upper()}", "theirs", "difference", "GAUC of the individual channel alone",
                 "of the group channel alone", "mean α_fusion", "of the least log loss"]  # fmt: skip
         yield _tables.table(head, lines)
         yield f"α_fusion of level 1 over that of level {len(levels)}: {gates[0] / gates[-1]:.2f} (theirs {GATE})."
@@ -230,6 +231,11 @@ def _settings(results: Results, data: str) -> Iterator[str]:
         yield f"The base by the learning rate that a training begins with: {', '.join(told)}."
 
 
+def _judged_by(data: str) -> str:
+    """The metric that chooses a model on validation."""
+    return config(Row(data, "base"), Path()).ranker.select
+
+
 def _by_k(data: str) -> dict[float, Row]:
     return {k: Row(data, FULL, f"k{k}") for k in CENTROIDS}
 
@@ -248,9 +254,10 @@ def _value(found: Mapping[str, Any], segment: str, metric: str) -> float:
 
 
 def _relative(results: Results, row: Row, segment: str) -> float:
-    """The change of GAUC against what the row is compared with, in percent."""
-    before = _value(results[row.base], segment, "gauc")
-    return 100 * (_value(results[row], segment, "gauc") - before) / before
+    """The change of what its data are judged by against what the row is compared with, in percent."""
+    metric = _judged_by(row.data)
+    before = _value(results[row.base], segment, metric)
+    return 100 * (_value(results[row], segment, metric) - before) / before
 
 
 def _gate(found: Mapping[str, Any]) -> float:
