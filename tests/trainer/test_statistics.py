@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from trainer import statistics
 
@@ -46,6 +47,17 @@ def test_the_p_value_is_that_of_all_sign_flips():
     # Six users, all better by one: of the 64 sign patterns only two are as extreme.
     found = paired(np.zeros(6), np.ones(6), 1000)
     assert found.p_value == pytest.approx(2 / 64)
+
+
+def test_of_many_users_some_sign_flips_are_drawn_and_the_p_value_is_about_the_normal_one():
+    differences = np.random.default_rng(1).normal(size=400)
+    differences += 0.1 - differences.mean()
+    z = differences.sum() / np.sqrt((differences**2).sum())
+    expected = 2 * stats.norm.sf(z)
+    assert 0.03 < expected < 0.07
+    for sign in (1, -1):
+        assert abs(statistics.sign_flip(sign * differences, 4000, 0) - expected) < 0.02
+    assert statistics.sign_flip(np.abs(differences), 1000, 0) == pytest.approx(2 / 1001)
 
 
 def test_users_must_match():
