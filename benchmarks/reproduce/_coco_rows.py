@@ -54,7 +54,7 @@ SWITCHES = {
     "eq9_printed": Method("Eq. 9 as printed", {"elimination": "aligned"}),
     "eq6_printed": Method("Eq. 6 as printed", {"orthogonality": "signed"}),
     "no_residual": Method("Eq. 7 as printed, no residual", {"residual": False}),
-    "all_positions": Method("L_r at all positions", {"positions": "all"}),
+    "last_position": Method("L_r at the last position alone", {"positions": "last"}),
     "gate_scaled": Method("prompts scaled by their weights", {"gate": "scaled"}),
     "gate_off": Method("no gradient through the selection", {"gate": "off"}),
     "cosine_weights": Method("weights are cosines", {"weights": "cosine"}),
