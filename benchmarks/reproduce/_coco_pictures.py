@@ -28,9 +28,9 @@ def pictures(reproduction: Reproduction, results: Results) -> Mapping[str, str]:
     return {name: picture for name, picture in found.items() if picture}
 
 
-def observed(reproduction: Reproduction, results: Results, what: str) -> list[Row]:
-    """The CoCo rows of which something is known, one for each data set and backbone."""
-    rows = [row for row in reproduction.all_rows(further=True) if row.recipe == "coco" and row.seed == 1]
+def observed(reproduction: Reproduction, results: Results, what: str, recipe: str = "coco") -> list[Row]:
+    """The rows of `recipe` of which something is known, one for each data set and backbone."""
+    rows = [row for row in reproduction.all_rows(further=True) if row.recipe == recipe and row.seed == 1]
     return [row for row in rows if row in results.rows and results.rows[row].told.get(what)]
 
 

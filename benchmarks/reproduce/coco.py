@@ -44,8 +44,11 @@ column, without the stages that rows share, such as what KAR and R⁴ec have a m
 
 
 def observe(row: Row, config: Config) -> Mapping[str, Any]:
-    """What each epoch told; of CoCo itself also m of test users, and both spaces before training and after."""
+    """What each epoch told; of CoCo itself also m of test users, and both spaces before training and after. Of the base
+    what titles could tell."""
     train = config.variants[row.name]
+    if row.recipe == "base" and row.seed == 1:
+        return {"titles": _titles(row, config)}
     if not train.coco.enabled:
         return {}
     history = json.loads((config.folder / "models" / row.name / "history.json").read_text(encoding="utf-8"))
@@ -55,6 +58,13 @@ def observe(row: Row, config: Config) -> Mapping[str, Any]:
     if row.recipe == "coco" and row.seed == 1:
         found |= _spaces(row, config)
     return found
+
+
+def _titles(row: Row, config: Config) -> dict[str, Any]:
+    from benchmarks.reproduce import _coco_titles
+
+    model, items = config.folder / "models" / row.name, config.folder / "tables" / "items.parquet"
+    return _coco_titles.told(config.folder / "examples", model, items, config.embed, config.evaluate.bootstrap)
 
 
 def _spaces(row: Row, config: Config) -> dict[str, Any]:

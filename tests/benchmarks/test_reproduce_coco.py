@@ -206,10 +206,13 @@ def test_the_slice_does_every_kind_of_row_and_draws_every_picture_from_the_resul
     told = results.rows[coco_row].told
     assert sum(told["selected"].values()) == results.rows[coco_row].users == 60
     assert set(told["spaces"]) == {"before", "after"} and all("helped" in one for one in told["epochs"])
+    titles = results.rows[next(row for row in results.rows if row.recipe == "base")].told["titles"]
+    assert set(titles["surprise"]) == {"training", "valid", "test"} and "less" not in titles["test"]["the backbone"]
     names = ("headline", "gains", "sensitivity", "groups", "helped", "spaces", "selected")
     assert {path.name for path in tmp_path.glob("*.svg")} == {f"coco_quick_{name}.svg" for name in names}
 
     page = (tmp_path / "coco_quick.md").read_text()
+    assert "## What titles could tell" in page and f"titles, w = {titles['weight']:g} |" in page
     for row in results.rows.values():
         figures = " | ".join(
             f"{one.mean:.4f} ({one.low:.4f} to {one.high:.4f})" for one in (row.test["recall@5"], row.test["ndcg@5"])
