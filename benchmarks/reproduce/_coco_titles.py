@@ -31,7 +31,9 @@ WEIGHTS = (1.0, 2.0, 4.0, 8.0)
 """Of the likeness of titles, a cosine; validation chooses."""
 FADING = 0.7
 """What a title of a user's weighs of the next newer one."""
-EPOCHS, BATCH, RATE = 2, 256, 1e-3
+EPOCHS, BATCH = 2, 256
+RATES = (1e-2, 1e-3)
+"""Adam's, of s, a backbone's sureness, and of M."""
 BASE, LIKENESS = "the backbone", "likeness"
 LEARNT = {
     f"{source} {start}": (source, start) for source in ("training", "validation") for start in ("zero", "likeness")
@@ -75,14 +77,15 @@ class Form(tf.Module):
 
     def learn(self, asked: Asked, seed: int = 0) -> Form:
         """By cross-entropy over all items, with Adam."""
-        optimizer, random = tf_keras.optimizers.Adam(RATE), np.random.default_rng(seed)
+        optimizers, random = [tf_keras.optimizers.Adam(rate) for rate in RATES], np.random.default_rng(seed)
 
         @tf.function(reduce_retracing=True)
         def step(h: tf.Tensor, titles: tf.Tensor, target: tf.Tensor) -> None:
             with tf.GradientTape() as tape:
                 loss = tf.reduce_mean(_surprise(self.scores(h, titles), target))
             variables = [self.s, self.m]
-            optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+            for optimizer, *one in zip(optimizers, tape.gradient(loss, variables), variables, strict=True):
+                optimizer.apply_gradients([one])
 
         for _ in range(EPOCHS):
             for drawn in np.array_split(random.permutation(len(asked.h)), max(1, len(asked.h) // BATCH)):
