@@ -92,6 +92,8 @@ class TrainConfig(LoopConfig):
     rounds: int = 1  # with coco.refresh: of training on stored knowledge that is then refreshed
     start_from: str = ""  # models/<variant> whose best checkpoint this one starts from, see trainer.warm_start; in a
     # run's config also the name of a variant, which is then trained first
+    held_back: int = 0  # so many newest items of each user are not trained on: they are new to a model that starts
+    # from this one
     model: ModelConfig = field(default_factory=ModelConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)  # s3rec: epochs before those of ``epochs``
     loss: LossConfig = field(default_factory=LossConfig)
@@ -101,6 +103,7 @@ class TrainConfig(LoopConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("rounds", self.rounds, 1)
+        at_least("held_back", self.held_back, 0)
         if self.prefetch:
             require(not self.coco.overlap, "coco.overlap", "must be false with prefetch", self.coco.overlap)
             require(self.loss.kind != "softmax", "loss.kind", "must read some rows with prefetch", self.loss.kind)
@@ -108,6 +111,8 @@ class TrainConfig(LoopConfig):
             rule = f"must be below hang_seconds ({self.hang_seconds:g}), after which a worker counts as hanging"
             require(self.llm.wait_seconds < self.hang_seconds, "llm.wait_seconds", rule, self.llm.wait_seconds)
         if self.coco.enabled:
+            rule = "must be 0 with coco, whose knowledge is of all before the last target"
+            require(not self.held_back, "held_back", rule, self.held_back)
             heads, d = self.coco.heads, self.model.d
             require(d % heads == 0, "coco.heads", f"must divide model.d ({d})", heads)
         if self.coco.stored and self.coco.adapter == "experts":

@@ -87,8 +87,14 @@ def right_align(ids: tf.RaggedTensor, width: int) -> tf.Tensor:
     return tf.reverse(newest_first, axis=[1])
 
 
-def training_windows(serialized: tf.Tensor, vocabulary: Vocabulary, length: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Serialized rows (n,) -> histories (n, L) and, at each position, the item that follows (n, L)."""
+def training_windows(
+    serialized: tf.Tensor, vocabulary: Vocabulary, length: int, held_back: int = 0
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Serialized rows (n,) -> histories (n, L) and, at each position, the item that follows (n, L).
+
+    Args:
+      held_back: so many of a row's newest items are left out; a row with no more than these asks nothing.
+    """
     parsed = tf.io.parse_example(
         serialized,
         {
@@ -97,6 +103,8 @@ def training_windows(serialized: tf.Tensor, vocabulary: Vocabulary, length: int)
         },
     )
     items = tf.concat([parsed["history"], parsed["target"][:, None]], axis=1)
+    if held_back:
+        items = items[:, :-held_back]
     window = right_align(items.with_flat_values(vocabulary.lookup(items.flat_values)), length + 1)
     return window[:, :-1], window[:, 1:]
 

@@ -63,9 +63,11 @@ class NextItem:
             objective, asks = Pretraining(self._recommender, self._config.pretrain), False
         stored = None if pretraining else self._stored
         vocabulary, length = self._examples.vocabulary, self._config.model.max_length
+        held_back = self._config.held_back
 
         def read(files: tf.Tensor, firsts: tf.Tensor, counts: tf.Tensor) -> dict[str, Any]:
-            history, targets = training_windows(read_records(files, firsts, counts), vocabulary, length)
+            serialized = read_records(files, firsts, counts)
+            history, targets = training_windows(serialized, vocabulary, length, held_back)
             rows: dict[str, Any] = {"history": history, "targets": targets}
             return rows if stored is None else {**rows, "stored": stored.read(files, firsts, counts)}
 

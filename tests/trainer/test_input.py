@@ -30,6 +30,16 @@ def test_a_long_history_keeps_its_newest_items():
     assert targets.numpy().tolist() == [[3, 4]]
 
 
+def test_newest_items_that_are_held_back_are_neither_read_nor_asked():
+    rows = tf.constant([record(["a", "b", "c"], "d"), record(["d"], "a")])
+    history, targets = training_windows(rows, VOCABULARY, 3, held_back=1)
+    assert history.numpy().tolist() == [[0, 1, 2], [0, 0, 0]]
+    assert targets.numpy().tolist() == [[1, 2, 3], [0, 0, 4]]
+    history, targets = training_windows(rows, VOCABULARY, 3, held_back=3)
+    assert history.numpy().tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert targets.numpy().tolist() == [[0, 0, 1], [0, 0, 0]]
+
+
 def test_unknown_items_leave_no_gap():
     aligned = right_align(tf.ragged.constant([[1, 0, 2], [0, 0], [3]]), 3)
     assert aligned.numpy().tolist() == [[0, 1, 2], [0, 0, 0], [0, 0, 3]]

@@ -86,6 +86,7 @@ def test_prompts_come_from_the_folder_that_the_command_writes(tmp_path):
         (lambda: CocoConfig(fixed=True), "prompts must name a file with fixed"),
         (lambda: CocoConfig(gate="soft"), "gate must be one of"),
         (lambda: TrainConfig(coco=CocoConfig(enabled=True, heads=3)), "coco.heads must divide model.d"),
+        (lambda: TrainConfig(coco=CocoConfig(enabled=True), held_back=1), "held_back must be 0 with coco"),
     ],
 )
 def test_faulty_settings_are_told(make, told):
