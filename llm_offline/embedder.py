@@ -17,6 +17,7 @@ from llm_offline.identity import embedding_id
 from llm_offline.int8 import quantize_linears
 from llm_offline.language_model import LanguageModel, load
 from llm_offline.packed_linear import pack_linears
+from llm_offline.shared_beginnings import Beginning
 
 
 class Embedder:
@@ -62,6 +63,12 @@ class Embedder:
             raise ValueError(f"{config.section}.dimensions {rule}, received {config.dimensions}")
         self.model_id = embedding_id(config, self._language_model.model_id)
         self.adapter_version = self._language_model.adapter_version
+        self._beginning: Beginning | None = None
+
+    @torch.inference_mode()
+    def remember(self, tokens: Sequence[int]) -> None:
+        """Computes what many texts begin with once, for `encode_tokens`; of a decoder alone, which reads causally."""
+        self._beginning = Beginning(self._language_model.model, tokens) if len(tokens) else None
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text with the model's special tokens, cut to ``max_tokens`` at the end that ``keep`` tells.
@@ -107,25 +114,37 @@ class Embedder:
 
     def encode_tokens(self, ids: Sequence[list[int]], progress: bool = False) -> np.ndarray:
         """One vector a text that is tokenised already, each of at least one token: (n, width) float32."""
-        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        vectors = np.empty((len(ids), self.width), np.float32)
+        vectors, known = np.empty((len(ids), self.width), np.float32), self._beginning
+        begun = np.array([known is not None and known.starts(row) for row in ids], bool)
         with (
             torch.inference_mode(),
             tqdm(total=len(ids), desc="embed", unit="text", disable=not progress) as bar,
         ):
-            for rows in length_batches(lengths, self.config.batch_tokens):
-                vectors[rows] = self._embed([ids[row] for row in rows]).float().cpu().numpy()
-                bar.update(len(rows))
+            for beginning in dict.fromkeys((None, known)):
+                places = np.flatnonzero(begun if beginning else ~begun)
+                own = [ids[place][len(beginning.tokens) if beginning else 0 :] for place in places]
+                for rows in length_batches(np.fromiter(map(len, own), np.int64, len(own)), self.config.batch_tokens):
+                    found = self._embed([own[row] for row in rows], beginning)
+                    vectors[places[rows]] = found.float().cpu().numpy()
+                    bar.update(len(rows))
         return vectors
 
-    def _embed(self, ids: list[list[int]]) -> Tensor:
-        """Token ids of B texts → (B, width)."""
+    def _embed(self, ids: list[list[int]], beginning: Beginning | None) -> Tensor:
+        """Token ids of B texts, after their ``beginning`` if there is one → (B, width)."""
         token_ids, mask = _padded(ids)  # (B, L), (B, L) or None
         device = self.config.device
         token_ids, mask = token_ids.to(device), None if mask is None else mask.to(device)
-        states = self._language_model.model(
-            input_ids=token_ids, attention_mask=mask, use_cache=False
-        ).last_hidden_state  # (B, L, D)
+        if beginning is None:
+            read = {"attention_mask": mask, "use_cache": False}
+        else:
+            before = token_ids.new_tensor(beginning.tokens).expand(len(ids), -1)  # (B, P)
+            there = torch.ones_like(token_ids) if mask is None else mask
+            mask = torch.cat([torch.ones_like(before), there], dim=1)
+            read = {"attention_mask": mask, "past_key_values": beginning.cache(len(ids)), "use_cache": True}
+        states = self._language_model.model(input_ids=token_ids, **read).last_hidden_state  # (B, L, D)
+        if beginning is not None:
+            token_ids = torch.cat([before, token_ids], dim=1)
+            states = torch.cat([beginning.states.expand(len(ids), -1, -1), states], dim=1)
         kind = self.config.pooling
         if kind == "eos":
             vectors = pooling.eos(states, mask, token_ids, self.tokenizer.eos_token_id)

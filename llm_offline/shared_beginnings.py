@@ -1,11 +1,13 @@
-"""What prompts of a batch begin with alike: the keys and values of that are computed once.
+"""What prompts begin with alike: the keys and values of that are computed once.
 
-There are two levels: the beginning of all prompts, and that of each *family* among them, such as the facts of one user
-that several questions are about.
+Within a batch (`Beginnings`) there are two levels: the beginning of all prompts, and that of each *family* among them,
+such as the facts of one user that several questions are about. A `Beginning` that is known beforehand, such as an
+instruction, is computed once for all batches.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,4 +121,31 @@ class Beginnings:
                 position_ids=places[:, self.shared :], past_key_values=cache, use_cache=True, logits_to_keep=1,
             )  # fmt: skip
         cache.batch_select_indices(torch.tensor(self.family))
+        return cache
+
+
+class Beginning:
+    """P tokens that texts begin with, as a decoder reads them: causally, so that what follows changes nothing.
+
+    Attributes:
+        tokens: (P,). states: (1, P, D), the model's last.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokens: Sequence[int]) -> None:
+        """
+        Args:
+            model: without its head.
+        """
+        self.tokens, self._cache = list(tokens), DynamicCache(config=model.config)
+        ids = torch.tensor([self.tokens], device=model.device)
+        self.states = model(input_ids=ids, past_key_values=self._cache, use_cache=True).last_hidden_state
+
+    def starts(self, ids: Sequence[int]) -> bool:
+        """Whether a text begins so, and goes on."""
+        return len(ids) > len(self.tokens) and list(ids[: len(self.tokens)]) == self.tokens
+
+    def cache(self, rows: int) -> DynamicCache:
+        """Keys and values for so many texts that begin so."""
+        cache = copy.deepcopy(self._cache)
+        cache.batch_repeat_interleave(rows)
         return cache

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from feature_store import reasoner_prompt
 from llm_offline.alignment_config import ReasonerConfig
@@ -32,6 +34,8 @@ class Reasoner:
         writes = config.vector == "query"
         self._writer = Generator(config.writer(), adapter) if writes else None
         self._embedder = Embedder(config.encoder) if writes else Embedder(config, adapter)
+        if not writes:
+            self._embedder.remember(beginning(self._embedder.tokenizer))
         self.adapter_version = (self._writer or self._embedder).adapter_version
         self.model_id, self.width = reasoner_id(config), self._embedder.width
 
@@ -68,6 +72,11 @@ class Reasoner:
 def session_prompt(context: str) -> Prompt:
     """What is asked about a session."""
     return Prompt(reasoner_prompt.about_session(context), reasoner_prompt.SYSTEM)
+
+
+def beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that the prompts of all sessions begin with."""
+    return os.path.commonprefix([prompt_ids(tokenizer, session_prompt(context)) for context in ("User", "1")])
 
 
 def query_prompt(query: str) -> Prompt:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import uvicorn
 
-from llm_offline.alignment.reasoner import reasoner_id
+from llm_offline.alignment.reasoner import beginning, reasoner_id
 from llm_offline.alignment_config import ReasonerConfig, ServiceConfig
 from llm_offline.chat import Prompt
 from llm_offline.embedder import Embedder
@@ -67,6 +67,7 @@ class Model:
         loaded = load(reasoner, writes=config.writes, adapter=adapter)
         states = loaded.without_head() if config.writes else loaded
         self._embedder = Embedder(reasoner, weights=config.weights, loaded=states)
+        self._embedder.remember(beginning(self._embedder.tokenizer))
         self._generator = Generator(reasoner.writer(), loaded=loaded) if config.writes else None
         self.write = self._write if config.writes else None
         self.adapter_version = self._embedder.adapter_version

@@ -50,6 +50,29 @@ def test_a_vector_does_not_depend_on_its_batch(name, request):
     np.testing.assert_allclose(embedder.encode(texts), alone, atol=1e-5)
 
 
+@pytest.mark.parametrize("pooling", ["last", "mean", "eos"])
+def test_a_beginning_that_is_remembered_changes_no_vector(model_cache, pooling):
+    embedder = Embedder(EmbedConfig(model="smollm2", layers=2, pooling=pooling))
+    head = embedder.tokenizer("What does a customer want who")["input_ids"]
+    own = [embedder.tokenizer(text)["input_ids"] for text in (" asks", " has paid", " waits for a parcel, 9 days ago")]
+    ids = [embedder.cut(row) for row in (*(head + row for row in own), *own, head[:-1], head)]
+    plain = embedder.encode_tokens(ids)
+    embedder.remember(head)
+    np.testing.assert_allclose(embedder.encode_tokens(ids), plain, atol=1e-5)
+    np.testing.assert_allclose(embedder.encode_tokens(ids[2:3]), plain[2:3], atol=1e-5)
+
+
+def test_what_is_remembered_is_not_read_again(smollm2, monkeypatch):
+    head, read = smollm2.tokenizer("What does a customer want who")["input_ids"], []
+    model = smollm2._language_model.model
+    plain = model.forward
+    smollm2.remember(head)
+    monkeypatch.setattr(model, "forward", lambda **told: read.append(told["input_ids"].shape) or plain(**told))
+    smollm2.encode_tokens([[*head, 7, 8], [*head, 9], [7, 8, 9]])
+    smollm2.remember([])
+    assert sorted(read) == [(1, 3), (2, 2)]
+
+
 def test_no_texts_give_no_rows(minilm):
     assert minilm.encode([]).shape == (0, 384)
 
