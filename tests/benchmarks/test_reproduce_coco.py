@@ -48,17 +48,25 @@ def test_every_row_s_settings_hold_and_it_takes_at_most_some_seventy_minutes(row
     config = _coco_rows.config(row)
     train = config.variants[row.name]
     assert list(config.variants)[-1] == row.name and train.seed == 1 and train.model.kind == row.backbone
-    assert train.coco.enabled == (row.recipe not in _coco_rows.BASE)
+    held = row.recipe in (*_coco_rows.HELD_BASE, *_coco_rows.HELD)
+    assert train.coco.enabled == (row.recipe not in (*_coco_rows.BASE, *_coco_rows.HELD_BASE))
+    assert train.held_back == (row.recipe == "held_best")
     assert 0 < coco.REPRODUCTION.minutes(row) < 75
     first = coco.REPRODUCTION.start(row)
     assert train.start_from == (first.name if first else "")
     if first:  # the same backbone, trained on for as long as the base
         base = _coco_rows.config(replace(row, recipe="base")).variants[replace(row, recipe="base").name]
         start = config.variants[first.name]
-        assert start == backbones.config(first).variants[first.name]
+        best = replace(first, recipe="best")
+        recipe = backbones.config(best).variants[best.name]
+        if held:  # with items' titles, and without the last targets, which are new to what follows
+            assert start.model == replace(recipe.model, knowledge="item_text", knowledge_start=0.5)
+            assert start == replace(recipe, model=start.model, held_back=1)
+        else:
+            assert start == recipe
         model = replace(train.model, knowledge=start.model.knowledge, knowledge_width=start.model.knowledge_width)
         assert (model, train.loss, train.batch) == (start.model, start.loss, start.batch)
-        assert train.average == start.average and bool(train.model.knowledge) == (row.recipe in ("kar", "r4ec"))
+        assert train.average == start.average and bool(train.model.knowledge) == (held or row.recipe in ("kar", "r4ec"))
         assert (train.epochs, train.patience) == (base.epochs, base.patience)
 
 

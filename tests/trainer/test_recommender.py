@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,15 @@ CONFIG = ModelConfig(d=8, blocks=1, heads=2, max_length=6, dropout=0.2, item_std
 def test_knowledge_must_have_a_row_an_item():
     with pytest.raises(ValueError, match="must have 10 rows"):
         Recommender(CONFIG, 10, np.zeros((9, 3), np.float32))
+
+
+@pytest.mark.parametrize("start", [0.0, 2.0])
+def test_the_projection_of_knowledge_begins_at_a_multiple_of_the_identity(start):
+    knowledge = np.arange(30, dtype=np.float32).reshape(10, 3)
+    recommender = Recommender(replace(CONFIG, knowledge_start=start), 10, knowledge)
+    ids = recommender.items.whole().numpy()
+    found = recommender.pull().numpy() - ids
+    np.testing.assert_allclose(found, np.pad(start * knowledge, ((0, 0), (0, 5))), atol=1e-6)
 
 
 def test_attributes_must_have_a_row_an_item_and_be_asked_for():

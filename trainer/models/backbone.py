@@ -46,8 +46,9 @@ class Backbone(tf_keras.Model):
         self.encoder.build(tf.TensorShape((*shape[:-1], self.config.d)))
         self.build_head(self.config.d)
         if knowledge_width:
+            start = tf_keras.initializers.Identity(self.config.knowledge_start)
             self.knowledge = tf_keras.layers.Dense(
-                self.config.d, use_bias=False, kernel_initializer="zeros", name="knowledge"
+                self.config.d, use_bias=False, kernel_initializer=start, name="knowledge"
             )
             self.knowledge.build((None, knowledge_width))
         self.built = True
