@@ -22,6 +22,9 @@ ORACLE, BASELINE, WITHOUT, QE = "oracle", "two_towers", "without_query", "qe_rec
 RAW = "last"
 """The reasoner as published, by the last token: what rankers are trained on before anything is aligned."""
 FULL = "v2-cl"
+PLACED = "standardised"
+"""QE-Rec that is not calibrated, the tuned reasoner's vectors being standardised by their own mean and deviation in
+training instead of the published one's: that asks for no label and no training."""
 POOLINGS: Mapping[str, Mapping[str, Any]] = {
     "last": {"pooling": "last"},
     "mean": {"pooling": "mean"},
@@ -45,7 +48,7 @@ OBJECTIVES = ("cl", "dpo", "sft", "part")
 class Row:
     """One ranker, evaluated once."""
 
-    model: str  # oracle | two_towers | without_query | qe_rec | one of SWITCHES
+    model: str  # oracle | two_towers | without_query | qe_rec | standardised | one of SWITCHES
     reasoner: str = RAW  # one of POOLINGS, or <strategy>-<objective>, with WRITTEN or not
     calibrated: bool = True  # trained on the reasoner's vectors; else on RAW's, and only asked with the reasoner's
     tuning: int = 0  # the seed of the reasoner's tuning; 0 is untuned
@@ -90,6 +93,7 @@ def rows(seeds: int = SEEDS, tunings: int = REASONERS) -> list[Row]:
     for tuning in range(1, tunings + 1):
         for name in (*(f"{strategy}-cl" for strategy in STRATEGIES), "v2-dpo"):
             found += [Row(QE, name, False, tuning, seed) for seed in each]
+        found += [Row(PLACED, FULL, False, tuning, seed) for seed in each]
         for name in (FULL, "v2-dpo", "v1-cl", FULL + WRITTEN):
             found += [Row(QE, name, True, tuning, seed) for seed in each]
     found += [Row(QE, "v2-part", calibrated, 1, seed) for calibrated in (False, True) for seed in each]
@@ -121,6 +125,8 @@ STEPS = (
     Step(Row(QE), Row(QE, FULL, False, 1), "QE-Rec < aligned (SFT & CL)"),
     Step(Row(QE, FULL, False, 1), Row(QE, FULL, True, 1), "aligned < aligned and calibrated"),
     Step(Row(QE), Row(QE, FULL, True, 1), "QE-Rec < aligned and calibrated"),
+    Step(Row(QE, FULL, False, 1), Row(PLACED, FULL, False, 1), "aligned < aligned, standardised anew"),
+    Step(Row(QE), Row(PLACED, FULL, False, 1), "QE-Rec < aligned, standardised anew"),
     Step(Row(QE, "v2-dpo", True, 1), Row(QE, FULL, True, 1), "SFT & DPO < SFT & CL, both calibrated"),
     Step(Row(QE, "query"), Row(QE), "QE-Rec: sentence encoder < last token"),
     Step(Row(QE, "mean"), Row(QE), "QE-Rec: mean < last token"),

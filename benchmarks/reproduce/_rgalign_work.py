@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from antiphon import chat_ranker, chatbot, records
 from antiphon.align import questioned
 from antiphon.config import Config
@@ -25,6 +27,7 @@ from benchmarks.reproduce._rgalign_rows import (
     BASELINE,
     METRICS,
     ORACLE,
+    PLACED,
     QE,
     RAW,
     WITHOUT,
@@ -90,6 +93,7 @@ class World:
 
     def model(self, row: Row) -> Path:
         """The row's ranker, trained."""
+        row = replace(row, model=QE) if row.model == PLACED else row
         plain = Row(row.model, seed=row.seed) if row.trained_on == RAW else row
         asked, out = self.requests(plain), self.folder / "models" / f"{row.model}-{row.trained_on}-{row.seed}"
         settings = ranker(self.config, row)
@@ -107,7 +111,7 @@ class World:
             return out
         model = self.model(row)
         asked = self.requests(row)
-        known = None if row.calibrated else self.requests(Row(QE))
+        known = None if row.calibrated or row.model == PLACED else self.requests(Row(QE))
         made_of = [made_with(model)["settings"], folders.version(asked), asdict(judge)]
         work = partial(request_evaluate.run, asked, model, out, judge, trained_on=known)
         once(out, made_of, lambda: _silent(work()))
@@ -201,6 +205,8 @@ def do(row: Row, runs: Path, configure: Configure) -> dict[str, Any]:
     if row.model not in (ORACLE, BASELINE, WITHOUT):
         asked = folders.read_manifest(world.queries(row), hashes=False)
         found["query"] = {name: asked[name] for name in ("model_id", "adapter_version")}
+    if row.model == PLACED:
+        found["query"] |= _moved(world.requests(Row(QE)), world.requests(row))
     records.write_text(world.folder / "rows" / f"{row.name}.json", records.to_json(found))
     return found
 
@@ -211,3 +217,14 @@ def _trained(summary: dict[str, Any]) -> dict[str, Any]:
 
 def _silent(_: Any) -> None:
     """An evaluation tells of itself in its folder."""
+
+
+def _moved(before: Path, after: Path) -> dict[str, float]:
+    """How far the queries' numbers moved, in deviations of ``before``, and how many times as wide they lie: means."""
+    one, two = (folders.read_manifest(part, hashes=False)["query"] for part in (before, after))
+    (mean, deviation), (other, wide) = ([np.array(told[name]) for name in ("mean", "deviation")] for told in (one, two))
+    there = deviation > 0
+    return {
+        "moved": float(np.mean(np.abs(other - mean)[there] / deviation[there])),
+        "wider": float(np.mean(wide[there] / deviation[there])),
+    }

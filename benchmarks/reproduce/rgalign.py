@@ -24,6 +24,7 @@ from benchmarks.reproduce._rgalign_rows import (
     FULL,
     NAME,
     ORACLE,
+    PLACED,
     QE,
     REASONERS,
     SEEDS,
@@ -128,7 +129,7 @@ def quick_rows() -> list[Row]:
     plain = [Row(ORACLE), Row(BASELINE), Row(QE), Row(QE, "query")]
     tuned = [Row(QE, name, calibrated, 1) for name, calibrated in
              ((FULL, False), (FULL, True), ("v2-dpo", True), ("v1-cl", False), (FULL + WRITTEN, True))]  # fmt: skip
-    return [*plain, *tuned]
+    return [*plain, *tuned, Row(PLACED, FULL, False, 1)]
 
 
 def quick(runs: Path) -> Config:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from antiphon.cli import main
-from benchmarks.reproduce import _rgalign_cost, _rgalign_page, _rgalign_steps, rgalign
+from benchmarks.reproduce import _rgalign_cost, _rgalign_page, _rgalign_steps, _rgalign_work, rgalign
 from benchmarks.reproduce._once import made_with, once
 from benchmarks.reproduce._rgalign_rewards import measured
 from benchmarks.reproduce._rgalign_rows import (
@@ -16,6 +16,7 @@ from benchmarks.reproduce._rgalign_rows import (
     FULL,
     METRICS,
     ORACLE,
+    PLACED,
     QE,
     STEPS,
     SWITCHES,
@@ -28,6 +29,7 @@ from benchmarks.reproduce._rgalign_rows import (
     reasoner,
     rows,
 )  # fmt: skip
+from feature_store import folders
 
 
 def result(row: Row, value: float) -> dict:
@@ -140,8 +142,21 @@ def test_the_page_says_which_steps_hold_with_the_published_figures_beside_ours()
     assert ElementTree.fromstring(picture).tag.endswith("svg")
 
 
+def test_how_far_vectors_moved_is_told_in_deviations_of_before(tmp_path):
+    for name, told in (("one", {"mean": [1.0, 0.0, 5.0], "deviation": [0.5, 0.1, 0.0]}),
+                       ("two", {"mean": [2.0, 0.4, 9.0], "deviation": [1.0, 0.2, 3.0]})):  # fmt: skip
+        (tmp_path / name).mkdir()
+        folders.write_manifest(tmp_path / name, {"kind": "requests", "query": told})
+    found = _rgalign_work._moved(tmp_path / "one", tmp_path / "two")
+    assert found == {"moved": pytest.approx(3.0), "wider": pytest.approx(2.0)}  # the number that never moved is none
+    placed = Row(PLACED, FULL, False, 1)
+    page = "\n".join(_rgalign_page.body("rgalign", {placed: {**result(placed, 0.3), "query": found}}, {}, {}, None))
+    assert "by 3.0 of the published one's deviations in training, and they lie 2.0 times as wide" in page
+    assert "| the same, vectors standardised anew | 1 | 30.00 |" in page
+
+
 def test_options_choose_rows_and_what_cannot_be_is_told(capsys):
-    chosen = rgalign.select(rgalign.parse(["--reasoner", "v2-cl", "--calibrated", "no", "--seeds", "2"]))
+    chosen = rgalign.select(rgalign.parse(["--model", QE, "--reasoner", "v2-cl", "--calibrated", "no", "--seeds", "2"]))
     assert chosen == [Row(QE, FULL, False, tuning, seed) for tuning in (1, 2) for seed in (1, 2)]
     assert len(rgalign.select(rgalign.parse(["--reasoner", "v2-sft", "--tunings", "1"]))) == 10
     with pytest.raises(ValueError, match="must leave at least one"):
