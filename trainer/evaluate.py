@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from trainer.llm_link import LlmLink
 from trainer.popularity import ItemPopularity
 from trainer.ranking import Outcomes, rank
 from trainer.reader import Reader, StoredReader
+from trainer.statistics import Comparison
 from trainer.stored import Stored
 
 EXPLANATIONS = "explanations.json"
@@ -84,18 +85,31 @@ def compare(a: Path, b: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, 
     Raises:
       ValueError: the two were not evaluated on the same users and targets.
     """
-    one, two = _outcomes(a), _outcomes(b)
-    if not (np.array_equal(one.user, two.user) and np.array_equal(one.target, two.target)):
-        raise ValueError(f"{a} and {b} were not evaluated on the same users and targets")
-    left = metrics.per_user(one.above, one.tied, evaluate.cutoffs)
-    right = metrics.per_user(two.above, two.tied, evaluate.cutoffs)
-    found = statistics.paired(left, right, evaluate.bootstrap)
-    tests = {name: dataclasses.asdict(comparison) for name, comparison in found.items()}
-    result = {"a": a.name, "b": b.name, "users": len(one.user), "b_minus_a": tests}
+    tests = {name: dataclasses.asdict(found) for name, found in compare_means([a], [b], evaluate).items()}
+    result = {"a": a.name, "b": b.name, "users": len(_outcomes(a).user), "b_minus_a": tests}
     scratch = out.with_suffix(".writing")
     scratch.write_text(json.dumps(result, indent=1))
     scratch.rename(out)
     return result
+
+
+def compare_means(a: Sequence[Path], b: Sequence[Path], evaluate: EvaluateConfig) -> dict[str, Comparison]:
+    """As `compare`, of each user's mean over several evaluations on either side, such as those of several seeds.
+
+    Raises:
+      ValueError: they were not all evaluated on the same users and targets.
+    """
+    first = _outcomes(a[0])
+    sides = []
+    for folders in (a, b):
+        values = []
+        for folder in folders:
+            one = _outcomes(folder)
+            if not (np.array_equal(one.user, first.user) and np.array_equal(one.target, first.target)):
+                raise ValueError(f"{a[0]} and {folder} were not evaluated on the same users and targets")
+            values.append(metrics.per_user(one.above, one.tied, evaluate.cutoffs))
+        sides.append({name: np.mean([each[name] for each in values], axis=0) for name in values[0]})
+    return statistics.paired(*sides, evaluate.bootstrap)
 
 
 def _reader(

@@ -47,7 +47,7 @@ def _section(reproduction: Reproduction, results: Results, found: Sequence[Resul
     held = [line for result in first for line in _held(reproduction, result, found)]
     parts += ["\n".join(held)] if held else []
     parts += _tables.over_seeds(reproduction, found)
-    parts += _tables.user_by_user(reproduction, [one for result in found for one in results.compared(result.row)])
+    parts += _tables.user_by_user(reproduction, results.comparisons(result.row for result in found))
     return parts
 
 

@@ -167,8 +167,7 @@ def _section(reproduction: Reproduction, results: Results, section: Section, fou
         yield _table(reproduction, results, section, first)
         if section.repeated:
             yield from _tables.over_seeds(reproduction, here)
-            compared = [one for result in here for one in results.compared(result.row)]
-            yield from _tables.user_by_user(reproduction, compared)
+            yield from _tables.user_by_user(reproduction, results.comparisons(result.row for result in here))
 
 
 def _table(reproduction: Reproduction, results: Results, section: Section, found: Sequence[Result]) -> str:

@@ -14,7 +14,7 @@ from antiphon.config import Config
 from antiphon.processes import StageFailed
 from benchmarks.reproduce import _page, _row, _settings, _sides
 from benchmarks.reproduce._results import Result, Results
-from benchmarks.reproduce._rows import Reproduction, Row
+from benchmarks.reproduce._rows import ALL, Reproduction, Row
 from feature_store.checks import require
 
 OUT = Path("docs/results")
@@ -152,10 +152,15 @@ def _likely(row: Row, seconds: Mapping[Row, float], guess: float) -> float:
 
 
 def _compare(reproduction: Reproduction, results: Results, runs: Path) -> None:
-    """Every row with its baselines, where that has not been done and both lie in the runs' folder."""
+    """Every row with its baselines, and their seeds together, where that has not been done and all lie in the runs'
+    folder."""
+    seeds: dict[tuple[Row, Row], list[tuple[Row, Row]]] = {}
     for row in reproduction.all_rows(further=True):
         for baseline in reproduction.baselines(row):
-            if (row, baseline) in results.paired or not {row, baseline} <= results.rows.keys():
+            if not {row, baseline} <= results.rows.keys():
+                continue
+            seeds.setdefault((replace(row, seed=ALL), replace(baseline, seed=ALL)), []).append((row, baseline))
+            if (row, baseline) in results.paired:
                 continue
             configs = {one: replace(reproduction.config(one), runs=str(runs)) for one in (row, baseline)}
             if all(holds(results, *one) and _row.lies_in_run(*one) for one in configs.items()):
@@ -163,6 +168,11 @@ def _compare(reproduction: Reproduction, results: Results, runs: Path) -> None:
                 results.compare(_row.compare(row, baseline, configs[row], groups))
             else:
                 print(f"{row}: not compared with {baseline.name}: {runs} does not hold both as they are in the results")
+    for rows, pairs in seeds.items():
+        if len(pairs) > 1 and rows not in results.paired:
+            whole = {one: replace(reproduction.config(one), runs=str(runs)) for pair in pairs for one in pair}
+            if all(holds(results, *one) and _row.lies_in_run(*one) for one in whole.items()):
+                results.compare(_row.compare_seeds(pairs, whole[pairs[0][0]]))
 
 
 def _told(result: Result) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from antiphon import records
-from benchmarks.reproduce._rows import Row
+from benchmarks.reproduce._rows import ALL, Row
 from trainer.statistics import Comparison, Interval
 
 
@@ -50,7 +50,8 @@ class Result:
 
 @dataclass(frozen=True)
 class Paired:
-    """`row` − `baseline` on the same users, by metric; of R@5 also by user group."""
+    """`row` − `baseline` on the same users, by metric; of R@5 also by user group. With seed `ALL` each side is a user's
+    mean over the seeds."""
 
     row: Row
     baseline: Row
@@ -87,7 +88,8 @@ class Results:
         """Adds a row, or puts it in the place of an older one, with whose comparisons it does away."""
         self._refresh()
         self.rows[result.row] = result
-        self.paired = {rows: one for rows, one in self.paired.items() if result.row not in rows}
+        gone = {result.row, replace(result.row, seed=ALL)}
+        self.paired = {rows: one for rows, one in self.paired.items() if not gone & set(rows)}
         self._write()
 
     def compare(self, paired: Paired) -> None:
@@ -99,6 +101,12 @@ class Results:
     def compared(self, row: Row) -> list[Paired]:
         """The row's comparisons with its baselines."""
         return [one for one in self.paired.values() if one.row == row]
+
+    def comparisons(self, rows: Iterable[Row]) -> list[Paired]:
+        """Those of `rows`, and then those of their seeds together."""
+        each = list(rows)
+        return [one for row in dict.fromkeys((*each, *(replace(row, seed=ALL) for row in each)))
+                for one in self.compared(row)]  # fmt: skip
 
     def _refresh(self) -> None:
         """Another process may have added rows."""

@@ -19,7 +19,7 @@ from benchmarks import _machine
 from benchmarks.reproduce import _settings
 from benchmarks.reproduce._once import processor_seconds
 from benchmarks.reproduce._results import Paired, Result
-from benchmarks.reproduce._rows import METRICS, Row
+from benchmarks.reproduce._rows import ALL, METRICS, Row
 from benchmarks.reproduce._sides import Sides
 from trainer.config import LossConfig, TrainConfig
 from trainer.statistics import Comparison, Interval
@@ -110,6 +110,16 @@ def compare(row: Row, baseline: Row, config: Config, groups: Mapping[str, Collec
     found = evaluate.compare(folder / baseline.name, folder / row.name, out, config.evaluate)["b_minus_a"]
     parts = _groups.compare(folder / baseline.name, folder / row.name, groups, config.evaluate)
     return Paired(row, baseline, {metric: Comparison(**found[metric]) for metric in METRICS}, parts)
+
+
+def compare_seeds(pairs: Sequence[tuple[Row, Row]], config: Config) -> Paired:
+    """The paired test of several seeds' rows and their baselines together, all of one run, which lie in its folder."""
+    from trainer import evaluate
+
+    sides = [[config.folder / "evaluation" / row.name for row in rows] for rows in zip(*pairs, strict=True)]
+    found = evaluate.compare_means(sides[1], sides[0], config.evaluate)
+    row, baseline = (replace(one, seed=ALL) for one in pairs[0])
+    return Paired(row, baseline, {metric: found[metric] for metric in METRICS})
 
 
 def _run(config: Config, stages: Sequence[Stage], here: bool) -> None:

@@ -40,6 +40,10 @@ class Row:
         return f"{self.data} · {split} · {self.backbone} · {self.recipe} · seed {self.seed}"
 
 
+ALL = 0
+"""In a seed's place: the mean of all seeds that are there."""
+
+
 @dataclass(frozen=True)
 class Reference:
     """Figures from outside: `values` by metric, as `METRICS` names them."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from benchmarks.reproduce._results import Paired, Result
-from benchmarks.reproduce._rows import METRICS, Reference, Reproduction, Row
+from benchmarks.reproduce._rows import ALL, METRICS, Reference, Reproduction, Row
 from trainer.statistics import Comparison, Interval
 
 
@@ -77,9 +77,9 @@ def user_by_user(reproduction: Reproduction, found: Sequence[Paired]) -> list[st
     seeds, rows = {paired.row.seed for paired in found}, []
     for paired in found:
         cells = [reproduction.called(row) for row in (paired.row, paired.baseline)]
-        cells += [str(paired.row.seed)] if len(seeds) > 1 else []
+        cells += ["all" if paired.row.seed == ALL else str(paired.row.seed)] if len(seeds) > 1 else []
         rows.append([*cells, *(difference(paired.differences[metric]) for metric in METRICS)])
-    each = "seed by seed" if len(seeds) > 1 else f"seed {min(seeds)}"
+    each = "seed by seed, and each user's mean of all seeds" if len(seeds) > 1 else f"seed {min(seeds)}"
     told = f"User by user, {each}: the difference, its 95% interval, and the p value of a sign-flip test."
     return [told, table(["row", "less", *(["seed"] if len(seeds) > 1 else []), *METRICS.values()], rows)]
 

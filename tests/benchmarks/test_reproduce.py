@@ -9,10 +9,10 @@ import pytest
 
 from antiphon.cli import main
 from antiphon.config import Config
-from benchmarks.reproduce import _by_data, _command, _page, _settings, _verdict, backbones
+from benchmarks.reproduce import _by_data, _command, _page, _settings, _tables, _verdict, backbones
 from benchmarks.reproduce._quick import quick
 from benchmarks.reproduce._results import Paired, Result, Results
-from benchmarks.reproduce._rows import METRICS, Reference, Reproduction, Row
+from benchmarks.reproduce._rows import ALL, METRICS, Reference, Reproduction, Row
 from feature_store.config import DataConfig
 from trainer.config import ModelConfig, TrainConfig
 from trainer.statistics import Comparison, Interval
@@ -111,6 +111,21 @@ def test_a_row_that_is_done_again_takes_its_comparisons_with_it(tmp_path):
     other.put(result(BEST, 0.06))
     found = Results.read(results.path)
     assert (list(found.rows), found.paired) == ([OTHER, BEST], {})
+
+
+def test_another_seed_takes_the_comparison_of_all_seeds_with_it(tmp_path):
+    results = Results.read(tmp_path / "backbones.json")
+    row, baseline = (replace(one, seed=ALL) for one in (OTHER, BEST))
+    for one in (BEST, replace(BEST, seed=2)):
+        results.put(result(one))
+    results.compare(paired(row, baseline))
+    results.put(result(PAPER))
+    assert set(results.paired) == {(row, baseline)} and results.comparisons([OTHER]) == [paired(row, baseline)]
+    text = "\n".join(_tables.user_by_user(REPRODUCTION, [paired(OTHER, BEST), *results.comparisons([OTHER])]))
+    assert "User by user, seed by seed, and each user's mean of all seeds" in text
+    assert "| FDSA, best | SASRec, best | 1 |" in text and "| FDSA, best | SASRec, best | all |" in text
+    results.put(result(replace(BEST, seed=3)))
+    assert results.paired == {}
 
 
 def test_a_file_that_holds_no_results_is_told(tmp_path):
