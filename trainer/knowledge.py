@@ -33,7 +33,7 @@ def read_knowledge(
     where their vectors are what they were) is used for all.
 
     Returns:
-      (N, min(width, D)), with ``width`` 0 (N, D), float32.
+      (N, min(width, D, items with a vector)), with ``width`` 0 (N, D), float32.
 
     Raises:
       DataError: there is no such folder, it is not whole, or none of its items is known; none is in the basis, or
@@ -67,9 +67,10 @@ def read_knowledge(
 
 def _in_basis(vectors: np.ndarray, ids: list[str], basis: Basis, width: int) -> np.ndarray:
     """vectors (n, D) of the items ``ids`` -> (n, W)."""
-    wanted = min(width or vectors.shape[1], vectors.shape[1])
-    if basis.rows.shape[1] != wanted:
-        rule = f"must be {basis.rows.shape[1]}, as in the model that this one starts from"
+    wanted, there = min(width or vectors.shape[1], vectors.shape[1]), basis.rows.shape[1]
+    few = bool(width) and basis.rows.any(axis=1).sum() <= there < wanted  # its items had no more components
+    if there != wanted and not few:
+        rule = f"must be {there}, as in the model that this one starts from"
         raise DataError(rule, field="model.knowledge_width", value=wanted)
     before = {item: i + 1 for i, item in enumerate(basis.ids)}
     places = np.array([before.get(item, 0) for item in ids])

@@ -65,3 +65,17 @@ def test_a_model_that_starts_from_another_reads_knowledge_in_its_coordinates(tmp
         read_knowledge(folder, Vocabulary(["c"]), 3, Basis(list("abcdef"), rows["before"]))
     with pytest.raises(DataError, match="none of 1 items with knowledge has it"):
         read_knowledge(folder, Vocabulary(["g"]), 2, Basis(list("abcdef"), rows["before"]))
+
+
+def test_a_model_of_few_items_is_started_from_with_as_many_components_as_it_had(tmp_path):
+    """Three items have three principal components, whatever ``width`` asks for; more items come later."""
+    draw = np.random.default_rng(0)
+    vectors = dict(zip("abcde", draw.normal(size=(5, 6)), strict=True))
+    for name, ids in (("before", "abc"), ("now", "abcde")):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, list(ids), [vectors[i] for i in ids])
+    before = read_knowledge(tmp_path / "before", Vocabulary(list("abc")), 4)
+    assert before.shape == (4, 3)
+    now = read_knowledge(tmp_path / "now", Vocabulary(list("abcde")), 4, Basis(list("abc"), before))
+    assert now.shape == (6, 3)
+    np.testing.assert_allclose(now[:4], before, rtol=1e-5, atol=1e-6)
