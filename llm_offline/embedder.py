@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
+from transformers import MODEL_FOR_MASKED_LM_MAPPING
 
 from llm_offline import pooling
 from llm_offline.batching import length_batches
@@ -67,8 +68,11 @@ class Embedder:
 
     @torch.inference_mode()
     def remember(self, tokens: Sequence[int]) -> None:
-        """Computes what many texts begin with once, for `encode_tokens`; of a decoder alone, which reads causally."""
-        self._beginning = Beginning(self._language_model.model, tokens) if len(tokens) else None
+        """Computes what many texts begin with once, for `encode_tokens`; of an encoder, whose states depend on what
+        follows too, nothing."""
+        model = self._language_model.model
+        reads_on = type(model.config) in MODEL_FOR_MASKED_LM_MAPPING
+        self._beginning = None if reads_on or not len(tokens) else Beginning(model, tokens)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text with the model's special tokens, cut to ``max_tokens`` at the end that ``keep`` tells.

@@ -62,6 +62,14 @@ def test_a_beginning_that_is_remembered_changes_no_vector(model_cache, pooling):
     np.testing.assert_allclose(embedder.encode_tokens(ids[2:3]), plain[2:3], atol=1e-5)
 
 
+def test_an_encoder_reads_all_of_a_text_at_once(minilm):
+    head = minilm.tokenizer("What does a customer want who", add_special_tokens=False)["input_ids"]
+    ids = [[*head, 2000], [*head, 2001, 2002]]
+    plain = minilm.encode_tokens(ids)
+    minilm.remember(head)
+    assert (minilm.encode_tokens(ids) == plain).all()
+
+
 def test_what_is_remembered_is_not_read_again(smollm2, monkeypatch):
     head, read = smollm2.tokenizer("What does a customer want who")["input_ids"], []
     model = smollm2._language_model.model

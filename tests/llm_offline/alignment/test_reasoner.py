@@ -4,7 +4,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from feature_store import reasoner_prompt
-from llm_offline.alignment.reasoner import Reasoner, reasoner_id
+from llm_offline.alignment.reasoner import Reasoner, query_prompt, reasoner_id, session_prompt
 
 CONTEXTS = ["order shipped, 9 days ago", "card failed", "order shipped, 9 days ago"]
 
@@ -40,9 +40,16 @@ def test_a_query_stands_in_the_same_place_of_its_prompt_as_a_session(settings):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def reasoner_prompts(kind):
-    from llm_offline.alignment.reasoner import query_prompt, session_prompt
+def test_what_it_remembers_is_what_every_sessions_prompt_begins_with(settings):
+    reasoner = Reasoner(settings())
+    remembered = reasoner._embedder._beginning
+    assert len(remembered.tokens) > 16
+    for context in (*CONTEXTS, "User Profile: Region: MY", "7 days"):
+        assert remembered.starts(reasoner._ids(session_prompt(context)))
+    assert not remembered.starts(reasoner._ids(query_prompt("refund")))
 
+
+def reasoner_prompts(kind):
     return session_prompt("card failed") if kind == "session" else query_prompt("refund")
 
 
