@@ -86,7 +86,8 @@ def compare(a: Path, b: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, 
       ValueError: the two were not evaluated on the same users and targets.
     """
     tests = {name: dataclasses.asdict(found) for name, found in compare_means([a], [b], evaluate).items()}
-    result = {"a": a.name, "b": b.name, "users": len(_outcomes(a).user), "b_minus_a": tests}
+    users = pq.read_metadata(a / "per_user.parquet").num_rows
+    result = {"a": a.name, "b": b.name, "users": users, "b_minus_a": tests}
     scratch = out.with_suffix(".writing")
     scratch.write_text(json.dumps(result, indent=1))
     scratch.rename(out)
