@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from trainer import checkpoint, evaluate, train
 from trainer.attributes import read_attributes
@@ -35,6 +36,20 @@ def test_training_learns_and_leaves_history_and_its_best_checkpoint(shop, tmp_pa
     assert summary["best_epoch"] == best["epoch"]
     assert (tmp_path / "ids" / "checkpoints" / summary["best_checkpoint"] / "state.json").exists()
     assert list((tmp_path / "ids" / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("held_back", [0, 1, 3])
+def test_what_is_held_back_is_not_asked(shop, tmp_path, held_back):
+    """A row of n items asks n − 1 of them, or as many as the model looks back; of what is held back, none."""
+    files = [str(file) for file in sorted((shop / "examples" / "train").glob("*.tfrecord*"))]
+    compression = "GZIP" if files[0].endswith(".gz") else ""
+    items = []
+    for record in tf.data.TFRecordDataset(files, compression).as_numpy_iterator():
+        features = tf.train.Example.FromString(record).features.feature
+        items.append(len(features["history"].bytes_list.value) + 1)
+    train.run(shop / "examples", None, tmp_path / "ids", replace(CONFIG, epochs=1, held_back=held_back))
+    (epoch,) = json.loads((tmp_path / "ids" / "history.json").read_text())["epochs"]
+    assert epoch["targets"] == sum(min(max(n - held_back - 1, 0), MODEL.max_length) for n in items) > 0
 
 
 def test_a_stopped_run_resumed_ends_where_an_unbroken_one_does(shop, tmp_path):
