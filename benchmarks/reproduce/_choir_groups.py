@@ -16,6 +16,7 @@ from scipy import sparse
 from scipy.special import logsumexp
 from scipy.stats import entropy
 from sklearn.naive_bayes import MultinomialNB
+from sklearn.preprocessing import normalize
 
 from beam_jobs import profiles
 from feature_store import conversions, folders, user_groups
@@ -161,7 +162,7 @@ def of_ids(shared: Path, early: Path, conversion: ConversionConfig, ranker: Requ
             rows = pq.read_table(path)
             ids = tf.strings.to_hash_bucket_fast(tf.constant(rows["user_id"].to_pylist()), feature.hash_buckets)
             vectors = table.lookup(model.features.rows(conversions.USER, ids)).numpy()
-            unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            unit = normalize(vectors)
             kind = rows.schema.field("vector").type
             if pa.types.is_fixed_size_list(kind):
                 kind = pa.list_(pa.float32(), unit.shape[1])

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import tensorflow as tf
 import tf_keras
+from sklearn.preprocessing import normalize
 
 from llm_offline.config import EncoderConfig
 from llm_offline.embedder import Embedder
@@ -103,18 +104,14 @@ def titles_of(items: Path, ids: list[str], encoder: EncoderConfig) -> np.ndarray
     if there.any():
         found = Embedder(encoder).encode([text for text in texts if text], progress=True)
         vectors = np.zeros((len(ids) + 1, found.shape[1]), np.float32)
-        vectors[1:][there] = unit(found - found.mean(axis=0))
+        vectors[1:][there] = normalize(found - found.mean(axis=0))
     return vectors
 
 
 def liked(titles: np.ndarray, history: np.ndarray) -> np.ndarray:
     """(U, D): the mean of the titles of histories (U, L), the newest weighing most, of length 1."""
     weights = FADING ** np.arange(history.shape[1])[::-1] * (history > 0)
-    return unit(np.einsum("ul,uld->ud", weights, titles[history])).astype(np.float32)
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-9)
+    return normalize(np.einsum("ul,uld->ud", weights, titles[history])).astype(np.float32)
 
 
 def told(examples: Path, model: Path, items: Path, encoder: EncoderConfig, resamples: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.preprocessing import normalize
 
 SIZE = 1000
 NEAREST = 10
@@ -19,7 +20,7 @@ def lay(spaces: Mapping[str, np.ndarray], seed: int = 1) -> dict[str, Any]:
     """
     from sklearn.manifold import TSNE
 
-    vectors = np.concatenate([_unit(values) for values in spaces.values()])
+    vectors = np.concatenate([normalize(values) for values in spaces.values()])
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     plane = TSNE(2, perplexity=perplexity, metric="cosine", init="random", random_state=seed).fit_transform(vectors)
     low, high = plane.min(axis=0), plane.max(axis=0)
@@ -34,7 +35,7 @@ def lay(spaces: Mapping[str, np.ndarray], seed: int = 1) -> dict[str, Any]:
 def mixed(spaces: Mapping[str, np.ndarray], nearest: int = NEAREST) -> float:
     """Of a vector's nearest others by cosine, the mean share that is of another space; of two spaces of one size about
     0.5 where they are one cloud, and 0 where they lie apart."""
-    vectors = np.concatenate([_unit(values) for values in spaces.values()])
+    vectors = np.concatenate([normalize(values) for values in spaces.values()])
     space = np.repeat(np.arange(len(spaces)), [len(values) for values in spaces.values()])
     near = vectors @ vectors.T
     np.fill_diagonal(near, -np.inf)
@@ -46,7 +47,3 @@ def mixed(spaces: Mapping[str, np.ndarray], nearest: int = NEAREST) -> float:
 def points(text: str) -> list[tuple[float, float]]:
     """What `lay` wrote of one space."""
     return [(float(x), float(y)) for x, y in (pair.split(",") for pair in text.split())]
-
-
-def _unit(values: np.ndarray) -> np.ndarray:
-    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
