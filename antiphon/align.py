@@ -149,7 +149,8 @@ def _settings(config: Config, step: str) -> Any:
         return [align.reasoner, {name: asdict(each) for name, each in align.teachers.items()}, align.limit]
     if step == "best":
         return [align.strategy, align.margins, align.pairs, align.any_length, list(align.preferred)]
-    return [align.reasoner, _tune(config, step).kept(), *([align.refine] if step == "refine" else [])]
+    refined = [align.refine, *(["standardise"] if align.standardise else [])] if step == "refine" else []
+    return [align.reasoner, _tune(config, step).kept(), *refined]
 
 
 def _tune(config: Config, step: str) -> Any:
@@ -272,9 +273,10 @@ def _tuned(step: str) -> Callable[[int], Work]:
             here, align = folder(config, number), config.align
             objective, start = ("sft", adapter(config, number - 1)) if step == "sft" else (align.refine, here / "sft")
             vectors = here / "vectors" if objective == "cl" else None
+            asked = folder(config, number - 1) / "queries" if objective == "cl" and align.standardise else None
             return refinement.run(
                 objective, Path(align.sessions), here / "candidates", here / "best", vectors, here / step,
-                align.reasoner, _tune(config, step), start,
+                align.reasoner, _tune(config, step), start, asked,
             )  # fmt: skip
 
         return do

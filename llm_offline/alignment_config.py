@@ -131,6 +131,7 @@ class AlignConfig:
     limit: int = 0  # sessions that candidates are written for, the first by id; 0 takes all that are to train on
     strategy: str = "v2"  # v1 | v2 | v3 | v4; all but v1 need a teacher beside the reasoner itself
     refine: str = "cl"  # cl | dpo
+    standardise: bool = False  # cl: cosines of states and targets in deviations from their means, each kind its own
     margins: bool = True  # of candidates with one NDCG, the larger margin makes a pair for dpo too
     pairs: int = 0  # of a chosen query with the worst ones, at most, for dpo; 0 is all
     any_length: bool = False  # learn also from queries that are not of 10 to 20 words
@@ -147,6 +148,8 @@ class AlignConfig:
             at_least(name, getattr(self, name), 0)
         one_of("strategy", self.strategy, STRATEGIES)
         one_of("refine", self.refine, ("cl", "dpo"))
+        near = self.refine == "cl" or not self.standardise
+        require(near, "standardise", "must be false with refine: dpo", self.standardise)
         require(bool(self.teachers), "teachers", "must name at least one", self.teachers)
         named = not self.priority or sorted(self.priority) == sorted(self.teachers)
         require(named, "priority", f"must be a sequence of all teachers ({', '.join(self.teachers)})", self.priority)

@@ -35,7 +35,7 @@ def hours(rows: Sequence[Row], cores: int = 2) -> float:
         once = learnt * TOKENS * TUNE
         seconds += len(strategies) * align.sft.epochs * once
         for reasoner, _ in tuned:
-            passes = {"cl": 1, "part": 1, "dpo": 2, "sft": 0}[reasoner.split("-")[1]]
+            passes = {"cl": 1, "scl": 1, "part": 1, "dpo": 2, "sft": 0}[reasoner.split("-")[1]]
             seconds += align.refinement.epochs * passes * once
         seconds += align.folds * RANKER
     return (seconds + len(rows) * RANKER) / cores / 3600

@@ -14,6 +14,7 @@ from benchmarks.reproduce._rgalign_rows import (
     ORACLE,
     PLACED,
     QE,
+    STANDARD,
     STEPS,
     SWITCHES,
     WITHOUT,
@@ -22,10 +23,12 @@ from benchmarks.reproduce._rgalign_rows import (
     Step,
     chain,
 )  # fmt: skip
+from llm_offline.alignment_config import TuneConfig
 from trainer.statistics import Comparison
 
 Results = Mapping[Row, Mapping[str, Any]]
 ALPHA = 0.05
+TAU = TuneConfig().temperature
 COLUMNS = {"gauc": "GAUC", "recall@3": "R@3", "recall@5": "R@5", "ndcg@3": "N@3", "ndcg@5": "N@5", "mrr@3": "MRR@3",
            "mrr@5": "MRR@5", "hit@3": "IHR"}  # fmt: skip
 TESTED = ("gauc", "recall@3", "ndcg@3", "mrr@5")
@@ -47,8 +50,10 @@ TABLE_2 = {
     "Baseline": Row(BASELINE), "QE-Rec without its query tower": Row(WITHOUT), "QE-Rec": UNALIGNED,
     "RGAlign-Rec (SFT & CL), not calibrated": Row(QE, FULL, False, 1),
     "the same, vectors standardised anew": Row(PLACED, FULL, False, 1),
+    "RGAlign-Rec (SFT & CL of standardised vectors), not calibrated": Row(QE, STANDARD, False, 1),
     "RGAlign-Rec (SFT & DPO), not calibrated": Row(QE, "v2-dpo", False, 1),
-    "RGAlign-Rec (SFT & DPO)": Row(QE, "v2-dpo", True, 1), "RGAlign-Rec (full)": ALIGNED, "oracle": Row(ORACLE),
+    "RGAlign-Rec (SFT & DPO)": Row(QE, "v2-dpo", True, 1), "RGAlign-Rec (full)": ALIGNED,
+    "RGAlign-Rec (full, standardised vectors)": Row(QE, STANDARD, True, 1), "oracle": Row(ORACLE),
 }  # fmt: skip
 TABLE_3 = {
     "QE-Rec, sentence encoder": Row(QE, "query"), "QE-Rec, mean": Row(QE, "mean"),
@@ -74,9 +79,14 @@ STAGES = {
 
 
 def body(
-    name: str, results: Results, steps: Mapping[str, Any], shared: Mapping[str, Any], agreed: Any
+    name: str,
+    results: Results,
+    steps: Mapping[str, Any],
+    shared: Mapping[str, Any],
+    measured: Mapping[str, Any],
 ) -> Iterator[str]:
-    """The page's sections, of what is known. ``name`` is the page's."""
+    """The page's sections, of what is known. ``name`` is the page's; ``measured`` are `_rgalign_rewards`' agreement
+    and `_rgalign_contrast`'s contrast."""
     yield from _verdict(name, steps)
     for title, kinds in (("Table 2", TABLE_2), ("Table 3: pooling", TABLE_3), ("Table 4: Best-of-N", TABLE_4),
                          ("The query's weight, accumulation, and other readings", OTHERS)):  # fmt: skip
@@ -86,7 +96,8 @@ def body(
             yield _tables.table(["", "rows", *COLUMNS.values(), "theirs"], lines)
     yield from _steps(steps)
     yield from _places(results)
-    yield from _alignment(shared, agreed)
+    yield from _alignment(shared, measured.get("agreement"))
+    yield from _tuning(shared, measured.get("contrast"))
     yield from _cost(shared)
 
 
@@ -200,6 +211,19 @@ def _alignment(shared: Mapping[str, Any], agreed: Any) -> Iterator[str]:
             f"candidate at random in {agreed['chance']:.1%}). Of two candidates that truly differ the reward puts "
             f"{agreed['pairs']:.1%} in their order, a tie counting half; with the margin, "
             f"{agreed['pairs_by_margin']:.1%}."
+        )
+
+
+def _tuning(shared: Mapping[str, Any], contrast: Any) -> Iterator[str]:
+    if contrast:
+        raw, even = contrast["raw"], contrast["standardised"]
+        yield (
+            f"RG-CL compares a session's state with targets by their cosine over τ = {TAU:g}. As published, the cosine "
+            f"of a state with the targets of other intents is {raw['others']:.3f} with a deviation of "
+            f"{raw['deviation']:.3f}, that with its own {raw['own']:.3f}: all of them point in one direction, and the "
+            f"loss has {raw['deviation'] / TAU:.2f} to tell them apart by. Standardised, states and targets each by "
+            f"their own mean and deviation, it is {even['others']:.3f} with a deviation of {even['deviation']:.3f}, "
+            f"and {even['own']:.3f}: {even['deviation'] / TAU:.1f}."
         )
     lines = []
     for name, told in shared.items():

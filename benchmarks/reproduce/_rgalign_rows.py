@@ -21,7 +21,7 @@ METRICS = ("gauc", "recall@3", "recall@5", "ndcg@3", "ndcg@5", "mrr@3", "mrr@5",
 ORACLE, BASELINE, WITHOUT, QE = "oracle", "two_towers", "without_query", "qe_rec"
 RAW = "last"
 """The reasoner as published, by the last token: what rankers are trained on before anything is aligned."""
-FULL = "v2-cl"
+FULL, STANDARD = "v2-cl", "v2-scl"
 PLACED = "standardised"
 """QE-Rec that is not calibrated, the tuned reasoner's vectors being standardised by their own mean and deviation in
 training instead of the published one's: that asks for no label and no training."""
@@ -40,8 +40,9 @@ SWITCHES: Mapping[str, Mapping[str, Any]] = {
     "without_confidence": {"confidence": False},
 }
 """QE-Rec with another weight of the query, and where the paper is open, the other reading."""
-OBJECTIVES = ("cl", "dpo", "sft", "part")
-"""What a reasoner is tuned by after RG-SFT: `sft` nothing, `part` cl with the negatives of each part of a batch."""
+OBJECTIVES = ("cl", "scl", "dpo", "sft", "part")
+"""What a reasoner is tuned by after RG-SFT: `sft` nothing, `part` cl with the negatives of each part of a batch, `scl`
+cl of standardised vectors (`align.standardise`)."""
 
 
 @dataclass(frozen=True, order=True)
@@ -91,10 +92,10 @@ def rows(seeds: int = SEEDS, tunings: int = REASONERS) -> list[Row]:
         found += [Row(model, seed=seed) for model in (BASELINE, WITHOUT)]
         found += [Row(QE, pooling, seed=seed) for pooling in POOLINGS]
     for tuning in range(1, tunings + 1):
-        for name in (*(f"{strategy}-cl" for strategy in STRATEGIES), "v2-dpo"):
+        for name in (*(f"{strategy}-cl" for strategy in STRATEGIES), STANDARD, "v2-dpo"):
             found += [Row(QE, name, False, tuning, seed) for seed in each]
         found += [Row(PLACED, FULL, False, tuning, seed) for seed in each]
-        for name in (FULL, "v2-dpo", "v1-cl", FULL + WRITTEN):
+        for name in (FULL, STANDARD, "v2-dpo", "v1-cl", FULL + WRITTEN):
             found += [Row(QE, name, True, tuning, seed) for seed in each]
     found += [Row(QE, "v2-part", calibrated, 1, seed) for calibrated in (False, True) for seed in each]
     return found + [Row(model) for model in SWITCHES]
@@ -127,6 +128,10 @@ STEPS = (
     Step(Row(QE), Row(QE, FULL, True, 1), "QE-Rec < aligned and calibrated"),
     Step(Row(QE, FULL, False, 1), Row(PLACED, FULL, False, 1), "aligned < aligned, standardised anew"),
     Step(Row(QE), Row(PLACED, FULL, False, 1), "QE-Rec < aligned, standardised anew"),
+    Step(Row(QE), Row(QE, STANDARD, False, 1), "QE-Rec < aligned by standardised vectors"),
+    Step(Row(QE), Row(QE, STANDARD, True, 1), "QE-Rec < aligned by standardised vectors and calibrated"),
+    Step(Row(QE, STANDARD, False, 1), Row(QE, STANDARD, True, 1), "aligned by standardised vectors < calibrated too"),
+    Step(Row(QE, FULL, True, 1), Row(QE, STANDARD, True, 1), "calibrated: by vectors < by standardised vectors"),
     Step(Row(QE, "v2-dpo", True, 1), Row(QE, FULL, True, 1), "SFT & DPO < SFT & CL, both calibrated"),
     Step(Row(QE, "query"), Row(QE), "QE-Rec: sentence encoder < last token"),
     Step(Row(QE, "mean"), Row(QE), "QE-Rec: mean < last token"),

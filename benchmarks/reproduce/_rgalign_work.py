@@ -3,8 +3,8 @@
     rgalign_log/, rgalign/{sessions,intents,session_texts,knowledge/intent_text}   the world
     rgalign/queries/<reasoner>, requests/<reasoner>     what a reasoner wonders; the rankers' requests with that
     rgalign/models/<ranker>-<trained on>-<seed>, evaluation/<row>, rows/<row>.json
-    rgalign/judges, candidates, vectors, intent_vectors, rewards, agreement.json   of the reasoner as published
-    rgalign/best/<strategy>, tuned/<strategy>-<seed>/{sft,cl,part,dpo}
+    rgalign/judges, candidates, vectors, intent_vectors, rewards, {agreement,contrast}.json   of the published reasoner
+    rgalign/best/<strategy>, tuned/<strategy>-<seed>/{sft,cl,scl,part,dpo}
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from antiphon import chat_ranker, chatbot, records
 from antiphon.align import questioned
 from antiphon.config import Config
 from beam_jobs import queries as query_job
-from benchmarks.reproduce import _rgalign_rewards
+from benchmarks.reproduce import _rgalign_contrast, _rgalign_rewards
 from benchmarks.reproduce._once import made_with, once, read
 from benchmarks.reproduce._rgalign_rows import (
     BASELINE,
@@ -172,6 +172,14 @@ class World:
         once(out, made_of, work)
         return out
 
+    def contrast(self) -> Path:
+        """What RG-CL has to tell queries apart by that V2 chose."""
+        texts, best, vectors, asked = self.sessions(), self.best("v2"), self.vectors()[0], self.queries(Row(QE))
+        file = self.folder / "contrast.json"
+        made_of = [folders.version(part) for part in (texts, best, vectors, asked)]
+        once(file, made_of, lambda: _rgalign_contrast.contrast(texts, best, vectors, asked, file))
+        return file
+
     def tuned(self, row: Row) -> Path:
         """The adapter of the row's reasoner."""
         strategy, objective = row.reasoner.removesuffix(WRITTEN).split("-")
@@ -181,15 +189,18 @@ class World:
         if objective == "sft":
             return sft
         settings = replace(align.refinement, seed=row.tuning, gather=objective != "part")
-        return self._tune("dpo" if objective == "dpo" else "cl", best, here / objective, settings, sft)
+        asked = self.queries(Row(QE)) if objective == "scl" else None
+        return self._tune("dpo" if objective == "dpo" else "cl", best, here / objective, settings, sft, asked)
 
-    def _tune(self, objective: str, best: Path, out: Path, settings: Any, start: Path | None) -> Path:
+    def _tune(
+        self, objective: str, best: Path, out: Path, settings: Any, start: Path | None, asked: Path | None = None
+    ) -> Path:
         texts, written, align = self.sessions(), self.candidates(), self.config.align
         vectors = self.vectors()[0] if objective == "cl" else None
-        made_of = [folders.version(part) for part in (texts, written, best, vectors, start) if part]
+        made_of = [folders.version(part) for part in (texts, written, best, vectors, start, asked) if part]
         made_of += [objective, settings.kept(), asdict(align.reasoner)]
-        work = partial(refinement.run, objective, texts, written, best, vectors, out, align.reasoner, settings, start)
-        once(out, made_of, work, resumes=True)
+        parts = (texts, written, best, vectors, out, align.reasoner, settings, start, asked)
+        once(out, made_of, lambda: refinement.run(objective, *parts), resumes=True)
         return out
 
     def _with_rankers(self, row: Row) -> Config:
@@ -205,6 +216,8 @@ def do(row: Row, runs: Path, configure: Configure) -> dict[str, Any]:
     if row.model not in (ORACLE, BASELINE, WITHOUT):
         asked = folders.read_manifest(world.queries(row), hashes=False)
         found["query"] = {name: asked[name] for name in ("model_id", "adapter_version")}
+    if row.tuning:
+        world.contrast()
     if row.model == PLACED:
         found["query"] |= _moved(world.requests(Row(QE)), world.requests(row))
     records.write_text(world.folder / "rows" / f"{row.name}.json", records.to_json(found))

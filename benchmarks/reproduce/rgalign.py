@@ -28,6 +28,7 @@ from benchmarks.reproduce._rgalign_rows import (
     QE,
     REASONERS,
     SEEDS,
+    STANDARD,
     WRITTEN,
     Row,
     config,
@@ -56,6 +57,9 @@ the simulator's truth. A step is tested with the seeds' mean of each user, by si
 intervals by bootstrap over users. The paper's MRR has no cut. Its Table 4 has the figures of its Table 2 where it says
 QE-Rec, so these are read as aligned and not calibrated."""
 
+
+MEASURED = ("agreement", "contrast")
+"""Files of the runs that the results hold as they are: what the rewards and the contrastive loss go by."""
 
 QUICK_FEATURES = ("region", "order_status", "late_days", "entry_point", "clicked_intents")
 """What the slice's rankers read."""
@@ -129,7 +133,7 @@ def quick_rows() -> list[Row]:
     plain = [Row(ORACLE), Row(BASELINE), Row(QE), Row(QE, "query")]
     tuned = [Row(QE, name, calibrated, 1) for name, calibrated in
              ((FULL, False), (FULL, True), ("v2-dpo", True), ("v1-cl", False), (FULL + WRITTEN, True))]  # fmt: skip
-    return [*plain, *tuned, Row(PLACED, FULL, False, 1)]
+    return [*plain, *tuned, Row(PLACED, FULL, False, 1), Row(QE, STANDARD, False, 1)]
 
 
 def quick(runs: Path) -> Config:
@@ -186,7 +190,8 @@ class Results:
         there = path.exists()
         known = json.loads(path.read_text(encoding="utf-8")) if there else {"rows": []}
         self.path, self.steps = path, known.get("steps", {})
-        self.stages, self.agreement = known.get("stages", {}), known.get("agreement")
+        self.stages = known.get("stages", {})
+        self.measured = {name: known.get(name) for name in MEASURED}
         self.rows = {Row(**one["row"]): one for one in known["rows"]}
 
     def holds(self, row: Row, whole: Config) -> bool:
@@ -197,9 +202,10 @@ class Results:
     def put(self, row: Row, whole: Config, found: dict[str, Any]) -> None:
         told = {"row": vars(row), "settings": _settings(row, whole), "machine": _machine.describe(), **found}
         self.rows[row], self.stages = rounded(told), rounded(made_in(whole.folder))
-        file = whole.folder / "agreement.json"
-        if file.is_file():
-            self.agreement = json.loads(file.read_text(encoding="utf-8"))
+        for name in MEASURED:
+            file = whole.folder / f"{name}.json"
+            if file.is_file():
+                self.measured[name] = json.loads(file.read_text(encoding="utf-8"))
         self._write()
 
     def compare(self, whole: Config) -> None:
@@ -213,7 +219,7 @@ class Results:
 
     def _write(self) -> None:
         told = {"rows": [self.rows[row] for row in sorted(self.rows)], "steps": self.steps, "stages": self.stages,
-                "agreement": self.agreement}  # fmt: skip
+                **self.measured}  # fmt: skip
         records.write_text(self.path, records.to_json(told))
 
 
@@ -228,7 +234,7 @@ def write(results: Results, out: Path, name: str) -> Path:
     made += f"{len(results.rows)} rows, {span}, on {'; '.join(sorted(machines)) or 'no machine yet'}."
     head = ["# RGAlign-Rec", ABOUT] if name == NAME else ["# RGAlign-Rec: a slice", SLICE]
     page = out / f"{name}.md"
-    body = _rgalign_page.body(name, results.rows, results.steps, results.stages, results.agreement)
+    body = _rgalign_page.body(name, results.rows, results.steps, results.stages, results.measured)
     records.write_text(page, "\n\n".join([*head, made, METHOD, *body]) + "\n")
     return page
 

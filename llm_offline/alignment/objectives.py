@@ -57,10 +57,19 @@ class Targets:
     Attributes:
         vectors: e⁺ (n, D), of the chosen queries.
         intents: of each text's session; texts with one in common are no negatives of each other.
+        origin, scale: (D,), of the states: what is compared with a target is (state − origin) / scale.
     """
 
     vectors: Tensor
     intents: Sequence[frozenset[str]]
+    origin: Tensor | None = None
+    scale: Tensor | None = None
+
+    def place(self, states: Tensor) -> Tensor:
+        """States (b, D) as they are compared."""
+        if self.origin is None or self.scale is None:
+            return states
+        return (states - self.origin.to(states)) / self.scale.to(states)
 
 
 class Contrastive:
@@ -84,7 +93,7 @@ class Contrastive:
             others = hidden[own]
             if not config.gather:
                 others = others | ~torch.isin(torch.arange(len(items), device=own.device), own)
-            near = cosines(read.states, targets.to(read.states), own, others)  # (b, N)
+            near = cosines(self._targets.place(read.states), targets.to(read.states), own, others)  # (b, N)
             contrastive = info_nce(near, own, config.temperature).sum() / len(items)
             causal = -read.log_probs.sum() / tokens
             loss = config.contrastive * contrastive + config.causal * causal

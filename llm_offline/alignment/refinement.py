@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
+from torch import Tensor
 
 from feature_store import alignment_tables, folders
 from feature_store.checks import one_of, require
 from feature_store.errors import DataError
+from feature_store.session_requests import CANDIDATE_QUERIES, QUERIES, vectors_of
 from llm_offline.alignment import tuning
 from llm_offline.alignment.objectives import Contrastive, Dpo, Objective, Sft, Targets, score
 from llm_offline.alignment.policy import Policy, Text
@@ -22,11 +24,12 @@ from llm_offline.chat import prompt_ids
 
 OBJECTIVES = ("sft", "cl", "dpo")
 _REFERENCE = "reference.npy"
+_SAME = 1e-6  # a smaller deviation is none
 
 
 def run(
     objective: str, sessions: Path, candidates: Path, best: Path, vectors: Path | None, out: Path,
-    reasoner: ReasonerConfig, config: TuneConfig, start: Path | None,
+    reasoner: ReasonerConfig, config: TuneConfig, start: Path | None, asked: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Writes the adapter ``out``; see `tuning.run`.
 
@@ -35,6 +38,9 @@ def run(
         sessions, candidates, best: folders of `alignment_tables`.
         vectors: of the candidates, as they were rewarded; with cl, they are what the states come near to.
         start: of sft, the adapter that wrote the candidates, if any; of the others, what sft made.
+        asked: with cl, the sessions' vectors that rankers were trained on. States are then compared in deviations from
+            the mean of those to train on, as a ranker reads them, and targets in deviations from their own mean. The
+            states of a decoder all lie in one direction: without this, all cosines are nearly 1 and tell little.
     Raises:
         ValueError: an unknown objective; the reasoner's vectors are not its states (cl), or are pooled at a token that
             an answer cannot follow.
@@ -49,6 +55,9 @@ def run(
         raise DataError(f"there is nothing for {objective} to learn from", file=best)
     told = alignment_tables.read(sessions, "session_texts", "sessions", ["session_id", "text"]).to_pylist()
     contexts = {row["session_id"]: row["text"] for row in told}
+    near = targets(rows, vectors) if objective == "cl" else None
+    if near is not None and asked is not None:
+        near = standardised(near, sessions, asked)
 
     def prepare(policy: Policy, kept: Path) -> Objective:
         texts = Texts(policy, reasoner, contexts)
@@ -57,9 +66,10 @@ def run(
         found = [texts.of(row["session_id"], row["query"]) for row in rows]
         if objective == "sft":
             return Sft(found, config)
-        return Contrastive(found, _targets(rows, vectors), config)
+        return Contrastive(found, near, config)
 
-    folders_read = {"sessions": sessions, "candidates": candidates, "best_of_n": best, "vectors": vectors}
+    folders_read = {"sessions": sessions, "candidates": candidates, "best_of_n": best, "vectors": vectors,
+                    "asked": asked}  # fmt: skip
     made_of = {name: folders.version(path) for name, path in folders_read.items() if path is not None}
     return tuning.run(Path(out), objective, reasoner, config, start, prepare, made_of)
 
@@ -101,16 +111,45 @@ def _dpo(
     return Dpo([(distinct[chosen], distinct[rejected]) for chosen, rejected in named], scores, config)
 
 
-def _targets(rows: list[dict[str, Any]], vectors: Path | None) -> Targets:
+def targets(rows: Sequence[Mapping[str, Any]], vectors: Path | None) -> Targets:
+    """The vectors of the chosen candidates: rows of Best-of-N's samples.
+
+    Raises:
+        ValueError: there are no vectors. DataError: they are not whole, or one is missing.
+    """
     if vectors is None:
         raise ValueError("vectors must be given with cl")
-    files = [Path(vectors) / part["file"] for part in folders.read_manifest(vectors)["files"]]
-    table = pq.read_table(files, columns=["session_id", "candidate", "vector"])
-    keys = zip(table["session_id"].to_pylist(), table["candidate"].to_pylist(), strict=True)
+    keys, found = vectors_of(vectors, CANDIDATE_QUERIES, ("session_id", "candidate"))
     places = {key: n for n, key in enumerate(keys)}
     wanted = [(row["session_id"], row["candidate"]) for row in rows]
     missing = [key for key in wanted if key not in places]
     if missing:
         raise DataError("a chosen candidate has no vector", file=vectors, field="candidate", value=missing[0])
-    found = np.stack(table["vector"].take([places[key] for key in wanted]).to_pylist())
-    return Targets(torch.from_numpy(found), [frozenset(row["intents"]) for row in rows])
+    chosen = torch.from_numpy(found[[places[key] for key in wanted]])
+    return Targets(chosen, [frozenset(row["intents"]) for row in rows])
+
+
+def standardised(found: Targets, sessions: Path, asked: Path) -> Targets:
+    """Targets in deviations from their mean, to be compared with states in deviations from that of training's sessions.
+
+    Args:
+        sessions, asked: as `run`.
+    Raises:
+        DataError: a folder is not whole, or there is no vector of a session to train on.
+    """
+    told = alignment_tables.read(sessions, "session_texts", "sessions", ["session_id", "split"]).to_pylist()
+    trained = {row["session_id"] for row in told if row["split"] == "train"}
+    names, vectors = vectors_of(asked, QUERIES, ("session_id",))
+    of_training = vectors[[name in trained for name in names]]
+    if not len(of_training):
+        raise DataError("has no vector of a session to train on", file=asked)
+    origin, scale = _place(torch.from_numpy(of_training))
+    mean, deviation = _place(found.vectors)
+    return replace(found, vectors=(found.vectors - mean) / deviation, origin=origin, scale=scale)
+
+
+def _place(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (D,) of n vectors; 1 for that of a number that is the same in all."""
+    deviation, mean = torch.std_mean(vectors.double(), dim=0, correction=0)
+    deviation = torch.where(deviation > _SAME, deviation, 1.0)
+    return mean.to(vectors), deviation.to(vectors)

@@ -86,6 +86,16 @@ def test_a_round_goes_from_candidates_to_new_rankers_and_on_where_it_was(configu
     assert [s.name for s in align.stages(other) if not _holds(other, s)][0] == "align-1-best"
 
 
+def test_standardised_the_states_are_placed_by_what_the_rankers_were_trained_on(configured):
+    config = configured("align.standardise=true", "align.rounds=1")
+    run(config)
+    here = config.folder / "align"
+    made_of = adapter.read(here / "1" / "refine")["made_of"]
+    assert made_of["asked"] == folders.version(here / "0" / "queries")
+    plain = configured("align.rounds=1")
+    assert [stage.name for stage in align.stages(plain) if not _holds(plain, stage)][0] == "align-1-refine"
+
+
 def _stopped(config):
     raise KeyboardInterrupt
 
@@ -146,6 +156,7 @@ def test_what_is_missing_is_told_before_anything_is_begun(configured, changes, m
         ("align.priority=[own]", "align.priority must be a sequence of all teachers"),
         ("align.refinement.rank=3", r"align.refinement.rank and alpha must be those of sft \(2, 16\)"),
         ("align.reasoner.vector=query", "align.reasoner.vector must be 'states' with refine: cl"),
+        ("align={standardise: true, refine: dpo}", "align.standardise must be false with refine: dpo, received True"),
         ("align.teachers={own: {}}", None),
     ],
 )

@@ -1,15 +1,18 @@
 """RGAlign-Rec's rows, their settings, its page of results made by hand, and the whole of it on few sessions."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 
 from antiphon.cli import main
 from benchmarks.reproduce import _rgalign_cost, _rgalign_page, _rgalign_steps, _rgalign_work, rgalign
 from benchmarks.reproduce._once import made_with, once
+from benchmarks.reproduce._rgalign_contrast import measured as contrast
 from benchmarks.reproduce._rgalign_rewards import measured
 from benchmarks.reproduce._rgalign_rows import (
     BASELINE,
@@ -30,6 +33,7 @@ from benchmarks.reproduce._rgalign_rows import (
     rows,
 )  # fmt: skip
 from feature_store import folders
+from llm_offline.alignment.objectives import Targets
 
 
 def result(row: Row, value: float) -> dict:
@@ -95,6 +99,20 @@ def test_rewards_agree_with_the_truth_as_far_as_they_order_what_differs():
     assert measured([alike]) == {"sessions": 1, "differ": 0.0}
 
 
+def test_the_contrast_is_between_a_states_own_target_and_those_of_other_intents():
+    states = torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]])
+    intents = [frozenset(each) for each in ("ab", "b", "c")]
+    targets = Targets(torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), intents)
+    half = 0.5**0.5  # cosines by rows: 1 1 0, 0 0 1, half half half; the first two share an intent
+    others = [0.0, 1.0, half, half]
+    assert contrast(states, targets) == {
+        "own": pytest.approx((1 + 0 + half) / 3, abs=1e-4), "others": pytest.approx(np.mean(others), abs=1e-4),
+        "deviation": pytest.approx(np.std(others), abs=1e-4),
+    }  # fmt: skip
+    placed = replace(targets, origin=torch.tensor([1.0, 0.0]), scale=torch.tensor([1.0, 3.0]))
+    assert contrast(states, placed)["own"] == pytest.approx((1 - half + 1) / 3, abs=1e-4)  # (1, 0), (-1, 1), (0, 1/3)
+
+
 def test_what_was_made_is_made_once_and_its_cost_is_kept_through_a_stop(tmp_path):
     out, done = tmp_path / "out", []
 
@@ -126,7 +144,9 @@ def test_the_page_says_which_steps_hold_with_the_published_figures_beside_ours()
     stages = {"best/v2": {"seconds": [60.0, 90.0], "summary": best},
               "tuned/v2-1/cl": {"seconds": [120.0, 30.0], "summary": tuned}}  # fmt: skip
     agreed = {"sessions": 9, "differ": 0.5, "best": 0.75, "chance": 0.25, "pairs": 0.8, "pairs_by_margin": 0.85}
-    page = "\n".join(_rgalign_page.body("rgalign", results, steps, stages, agreed))
+    told_apart = {"raw": {"own": 0.9, "others": 0.875, "deviation": 0.01},
+                "standardised": {"own": 0.25, "others": 0.0, "deviation": 0.1}}  # fmt: skip
+    page = "\n".join(_rgalign_page.body("rgalign", results, steps, stages, {"agreement": agreed, "contrast": told_apart}))
     assert "does not hold as a whole. baseline < QE-Rec: by GAUC holds, by N@3 holds; QE-Rec < aligned" in page
     assert "by GAUC is not significant" in page and "by GAUC is the other way round" in page
     assert "| Baseline | 2 | 71.50 ± 0.71 |" in page and "96.31 / 67.73 / 76.81 / 70.84 / 74.96 / 58.52" in page
@@ -136,8 +156,11 @@ def test_the_page_says_which_steps_hold_with_the_published_figures_beside_ours()
     assert "truly best in 75.0% (a candidate at random in 25.0%)" in page
     assert "| v2-1/cl | 7 | 2 | 3.0000 → 2.0000 | 0.1000 → 0.5000 |  |" in page
     assert "| tuning | 1 | 2.0 | 0.5 |" in page
+    assert "0.875 with a deviation of 0.010, that with its own 0.900" in page
+    assert "the loss has 0.20 to tell them apart by" in page
+    assert "0.000 with a deviation of 0.100, and 0.250: 2.0." in page
     all_hold = {each.about: step(0.02, 0.001) for each in chain()}
-    assert "each step at p < 0.05: holds." in "\n".join(_rgalign_page.body("rgalign", results, all_hold, {}, None))
+    assert "each step at p < 0.05: holds." in "\n".join(_rgalign_page.body("rgalign", results, all_hold, {}, {}))
     (picture,) = _rgalign_page.pictures("rgalign", steps).values()
     assert ElementTree.fromstring(picture).tag.endswith("svg")
 
@@ -150,7 +173,7 @@ def test_how_far_vectors_moved_is_told_in_deviations_of_before(tmp_path):
     found = _rgalign_work._moved(tmp_path / "one", tmp_path / "two")
     assert found == {"moved": pytest.approx(3.0), "wider": pytest.approx(2.0)}  # the number that never moved is none
     placed = Row(PLACED, FULL, False, 1)
-    page = "\n".join(_rgalign_page.body("rgalign", {placed: {**result(placed, 0.3), "query": found}}, {}, {}, None))
+    page = "\n".join(_rgalign_page.body("rgalign", {placed: {**result(placed, 0.3), "query": found}}, {}, {}, {}))
     assert "by 3.0 of the published one's deviations in training, and they lie 2.0 times as wide" in page
     assert "| the same, vectors standardised anew | 1 | 30.00 |" in page
 

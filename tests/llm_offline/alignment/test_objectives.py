@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -66,6 +68,20 @@ def test_the_contrastive_loss_has_the_whole_batch_as_negatives_but_those_of_its_
     near = cosines(states, wanted.vectors[ITEMS].double(), torch.arange(5), hidden)
     assert told["contrastive"] == pytest.approx(info_nce(near, torch.arange(5), 0.05).mean().item())
     assert told["nearest"] == pytest.approx((near.argmax(1) == torch.arange(5)).double().mean().item())
+
+
+def test_states_are_compared_where_the_targets_say(policy, texts):
+    made, plain = policy(), targets()
+    origin, scale = torch.linspace(-1, 1, 16), torch.linspace(1, 3, 16)
+    placed = replace(plain, origin=origin, scale=scale)
+    told = Contrastive(texts, placed, tune(12, causal=0.0)).backward(made, ITEMS, None)
+    states = (made.read([texts[n] for n in ITEMS]).states - origin) / scale
+    hidden = torch.tensor([[bool(plain.intents[n] & plain.intents[m]) for m in ITEMS] for n in ITEMS])
+    near = cosines(states, plain.vectors[ITEMS].double(), torch.arange(5), hidden)
+    assert told["contrastive"] == pytest.approx(info_nce(near, torch.arange(5), 0.05).mean().item())
+    same = replace(plain, origin=torch.zeros(16), scale=torch.ones(16))
+    found = [Contrastive(texts, each, tune(causal=0.0)).backward(made, ITEMS, None) for each in (plain, same)]
+    assert found[0] == found[1] and told["contrastive"] != pytest.approx(found[0]["contrastive"])
 
 
 def test_without_gathering_the_negatives_are_those_of_a_part(policy, texts):

@@ -11,6 +11,7 @@ from feature_store.errors import DataError
 from llm_offline import adapter
 from llm_offline.alignment import refinement
 from llm_offline.alignment.losses import cosines, info_nce
+from llm_offline.alignment.objectives import Targets
 from llm_offline.alignment.reasoner import Reasoner
 from llm_offline.alignment_config import TuneConfig
 
@@ -58,10 +59,15 @@ def _write_vectors(folder, reasoner):
     rows = alignment_tables.read(folder / "candidates", "candidates", "candidates").to_pylist()
     vectors = Reasoner(reasoner).of_queries([row["query"] for row in rows])
     keys = {key: [row[key] for row in rows] for key in ("session_id", "candidate")}
-    table = pa.table(keys | {"vector": list(vectors)})
-    with folders.new_folder(folder / "vectors") as new:
-        pq.write_table(table, new / "0.parquet")
-        folders.write_manifest(new, {"kind": "candidate_vectors", "files": [folders.describe(new / "0.parquet", new)]})
+    _save(folder / "vectors", "candidate_vectors", keys | {"vector": list(vectors)})
+
+
+def _save(out, kind, columns):
+    columns["vector"] = pa.array(columns["vector"], pa.list_(pa.float32()))
+    with folders.new_folder(out) as new:
+        pq.write_table(pa.table(columns), new / "0.parquet")
+        folders.write_manifest(new, {"kind": kind, "files": [folders.describe(new / "0.parquet", new)]})
+    return out
 
 
 def test_sft_then_contrast(tuned, folder, chat_sessions, settings):
@@ -83,6 +89,20 @@ def test_sft_then_contrast(tuned, folder, chat_sessions, settings):
         states = torch.from_numpy(Reasoner(settings(), which).of_sessions([row["text"] for row in told])[0])
         losses.append(info_nce(cosines(states, wanted, own, hidden), own, 0.05).mean().item())
     assert losses[1] < losses[0]
+
+
+def test_standardised_targets_and_their_states_are_in_deviations_from_their_own_means(chat_sessions, tmp_path):
+    told = alignment_tables.read(chat_sessions, "session_texts", "sessions").to_pylist()
+    names = [row["session_id"] for row in sorted(told, key=lambda row: row["split"] == "test")]  # ten to train on first
+    vectors = [[1.0, 7.0]] * 5 + [[3.0, 7.0]] * 5 + [[1000.0, 9.0]] * 2  # mean 2 and deviation 1; none of the second
+    asked = _save(tmp_path / "asked", "query_vectors", {"session_id": names, "vector": vectors})
+    raw = Targets(torch.tensor([[0.0, 5.0], [4.0, 5.0]]), [frozenset("a"), frozenset("b")])
+    found = refinement.standardised(raw, chat_sessions, asked)
+    assert found.vectors.tolist() == [[-1.0, 0.0], [1.0, 0.0]] and found.intents == raw.intents
+    assert found.place(torch.tensor([[2.5, 8.0]])).tolist() == [[0.5, 1.0]]
+    of_test = _save(tmp_path / "test", "query_vectors", {"session_id": names[10:], "vector": vectors[10:]})
+    with pytest.raises(DataError, match="has no vector of a session to train on"):
+        refinement.standardised(raw, chat_sessions, of_test)
 
 
 def test_dpo_raises_the_chosen_over_the_rejected(tuned, folder):
