@@ -64,6 +64,7 @@ setup(
             "ruff",
             "scikit-learn",  # `antiphon reproduce`: t-SNE of coco's pictures, naive Bayes of choirrec's groups
             "sentence-transformers==6.2.0",
+            "trl==1.16.0",  # whose losses the alignment's are tested against
         ],
     },
     entry_points={"console_scripts": ["antiphon=antiphon.cli:main"]},

@@ -146,7 +146,8 @@ def test_the_page_says_which_steps_hold_with_the_published_figures_beside_ours()
     agreed = {"sessions": 9, "differ": 0.5, "best": 0.75, "chance": 0.25, "pairs": 0.8, "pairs_by_margin": 0.85}
     told_apart = {"raw": {"own": 0.9, "others": 0.875, "deviation": 0.01},
                 "standardised": {"own": 0.25, "others": 0.0, "deviation": 0.1}}  # fmt: skip
-    page = "\n".join(_rgalign_page.body("rgalign", results, steps, stages, {"agreement": agreed, "contrast": told_apart}))
+    seen = {"agreement": agreed, "contrast": told_apart}
+    page = "\n".join(_rgalign_page.body("rgalign", results, steps, stages, seen))
     assert "does not hold as a whole. baseline < QE-Rec: by GAUC holds, by N@3 holds; QE-Rec < aligned" in page
     assert "by GAUC is not significant" in page and "by GAUC is the other way round" in page
     assert "| Baseline | 2 | 71.50 ± 0.71 |" in page and "96.31 / 67.73 / 76.81 / 70.84 / 74.96 / 58.52" in page
