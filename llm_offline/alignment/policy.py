@@ -59,6 +59,7 @@ class Policy:
         self._adapters = Adapters(model, config.rank, config.alpha, config.dropout)
         if reasoner.device == "cpu":
             freeze_linears(model)
+            model.set_attn_implementation("eager")  # faster, there and back, than flash attention
         if loaded.dtype == torch.float64:
             widen_norms(model)
         model.to(reasoner.device).eval()  # dropout and noise are ours, and have seeds
