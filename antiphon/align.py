@@ -144,7 +144,8 @@ def _settings(config: Config, step: str) -> Any:
     if step in ("embed", "vectors"):
         return [align.reasoner, _version(config), *([_looks(config)] if step == "vectors" else [])]
     if step in ("rank", "reward"):
-        return [align.ranker, align.folds, ranker(config).settings(config)]
+        placed = ["placed"] if align.place and step == "reward" else []
+        return [align.ranker, align.folds, ranker(config).settings(config), *placed]
     if step == "candidates":
         return [align.reasoner, {name: asdict(each) for name, each in align.teachers.items()}, align.limit]
     if step == "best":

@@ -83,7 +83,7 @@ def reward(config: Config, candidates: Path, vectors: Path, rankers: Path, out: 
     parts = []
     for fold in range(told["folds"]):
         here = Path(rankers) / f"fold-{fold}"
-        rows = rewards(here / "requests", here / "model", Path(vectors))
+        rows = rewards(here / "requests", here / "model", Path(vectors), placed=config.align.place)
         parts.append(rows.append_column("fold", pa.array([fold] * len(rows), pa.int64())))
     table = pa.concat_tables(parts)
     described = {

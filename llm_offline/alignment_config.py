@@ -129,6 +129,7 @@ class AlignConfig:
     rounds: int = 1
     folds: int = 5  # rankers that are cross-fitted, so that none rewards what it was trained on
     limit: int = 0  # sessions that candidates are written for, the first by id; 0 takes all that are to train on
+    place: bool = False  # rewards: candidates' vectors, as a whole, are moved to where the sessions' lie
     strategy: str = "v2"  # v1 | v2 | v3 | v4; all but v1 need a teacher beside the reasoner itself
     refine: str = "cl"  # cl | dpo
     standardise: bool = False  # cl: cosines of states and targets in deviations from their means, each kind its own

@@ -212,6 +212,15 @@ def _alignment(shared: Mapping[str, Any], agreed: Any) -> Iterator[str]:
             f"{agreed['pairs']:.1%} in their order, a tie counting half; with the margin, "
             f"{agreed['pairs_by_margin']:.1%}."
         )
+    if agreed and agreed.get("placed", {}).get("best") is not None:
+        placed = agreed["placed"]
+        yield (
+            "A candidate's vector is that of a query, and lies elsewhere than those of the sessions that the ranker "
+            "knows. With all candidates' vectors moved and stretched to the mean and deviation of the sessions' "
+            f"(`align.place`; no row is made so) candidates differ in {placed['differ']:.1%}, the best by reward is "
+            f"truly best in {placed['best']:.1%} (at random {placed['chance']:.1%}), and of pairs "
+            f"{placed['pairs']:.1%} are in their order, {placed['pairs_by_margin']:.1%} with the margin."
+        )
 
 
 def _tuning(shared: Mapping[str, Any], contrast: Any) -> Iterator[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from antiphon import records
@@ -15,21 +17,29 @@ from trainer.requests import rewards as judging
 
 def agreement(rewards: Path, judges: Path, vectors: Path, truth: Path, out: Path) -> dict[str, Any]:
     """Judges the candidates once more, by the true intents in the place of those clicked, and writes and returns what
-    `measured` says."""
+    `measured` says; under ``placed`` also of rewards of candidates that are placed among the sessions."""
     rows = pq.read_table(truth, columns=["session_id", "intents"])
     labels = {name: set(true) for name, true in zip(*(rows[c].to_pylist() for c in rows.column_names), strict=True)}
-    true = {}
-    for fold in range(folders.read_manifest(judges)["folds"]):
-        here = judges / f"fold-{fold}"
-        for row in judging.rewards(here / "requests", here / "model", vectors, labels).to_pylist():
-            true[row["session_id"], row["candidate"]] = row["ndcg"]
-    given: dict[str, list[tuple[float, float, float]]] = {}
-    for row in alignment_tables.read(rewards, "rewards", "rewards").to_pylist():
-        one = (row["ndcg"], row["margin"], true[row["session_id"], row["candidate"]])
-        given.setdefault(row["session_id"], []).append(one)
-    found = measured([np.array(rows) for rows in given.values()])
+
+    def judged(by: Mapping[str, Collection[str]] | None, placed: bool) -> pa.Table:
+        folds = [judges / f"fold-{fold}" for fold in range(folders.read_manifest(judges)["folds"])]
+        return pa.concat_tables(
+            judging.rewards(here / "requests", here / "model", vectors, by, placed) for here in folds
+        )
+
+    found = _agreed(alignment_tables.read(rewards, "rewards", "rewards"), judged(labels, False))
+    found["placed"] = _agreed(judged(None, True), judged(labels, True))
     records.write_text(out, records.to_json(found))
     return found
+
+
+def _agreed(given: pa.Table, true: pa.Table) -> dict[str, Any]:
+    told = {(row["session_id"], row["candidate"]): row["ndcg"] for row in true.to_pylist()}
+    sessions: dict[str, list[tuple[float, float, float]]] = {}
+    for row in given.to_pylist():
+        one = (row["ndcg"], row["margin"], told[row["session_id"], row["candidate"]])
+        sessions.setdefault(row["session_id"], []).append(one)
+    return measured([np.array(rows) for rows in sessions.values()])
 
 
 def measured(sessions: list[np.ndarray]) -> dict[str, Any]:

@@ -157,7 +157,7 @@ class World:
         made_of = [folders.version(part) for part in (written, vectors, judges)]
         once(out, made_of, lambda: chat_ranker.reward(self.config, written, vectors, judges, out))
         file, truth = self.folder / "agreement.json", Path(self.config.chat.path) / "truth" / "truth.parquet"
-        made_of = [folders.version(part) for part in (out, vectors, judges)]
+        made_of = [*(folders.version(part) for part in (out, vectors, judges)), "placed"]
         once(file, made_of, lambda: _rgalign_rewards.agreement(out, judges, vectors, truth, file))
         return out
 

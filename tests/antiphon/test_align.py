@@ -92,8 +92,9 @@ def test_standardised_the_states_are_placed_by_what_the_rankers_were_trained_on(
     here = config.folder / "align"
     made_of = adapter.read(here / "1" / "refine")["made_of"]
     assert made_of["asked"] == folders.version(here / "0" / "queries")
-    plain = configured("align.rounds=1")
-    assert [stage.name for stage in align.stages(plain) if not _holds(plain, stage)][0] == "align-1-refine"
+    plain, placed = configured("align.rounds=1"), configured("align.standardise=true", "align.place=true")
+    for other, first in ((plain, "align-1-refine"), (placed, "align-1-reward")):
+        assert [stage.name for stage in align.stages(other) if not _holds(other, stage)][0] == first
 
 
 def _stopped(config):

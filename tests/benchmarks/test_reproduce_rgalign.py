@@ -144,6 +144,7 @@ def test_the_page_says_which_steps_hold_with_the_published_figures_beside_ours()
     stages = {"best/v2": {"seconds": [60.0, 90.0], "summary": best},
               "tuned/v2-1/cl": {"seconds": [120.0, 30.0], "summary": tuned}}  # fmt: skip
     agreed = {"sessions": 9, "differ": 0.5, "best": 0.75, "chance": 0.25, "pairs": 0.8, "pairs_by_margin": 0.85}
+    agreed["placed"] = {**agreed, "best": 0.78}
     told_apart = {"raw": {"own": 0.9, "others": 0.875, "deviation": 0.01},
                 "standardised": {"own": 0.25, "others": 0.0, "deviation": 0.1}}  # fmt: skip
     seen = {"agreement": agreed, "contrast": told_apart}
@@ -155,6 +156,7 @@ def test_the_page_says_which_steps_hold_with_the_published_figures_beside_ours()
     assert "+0.0011, +0.0026, +0.0020, +0.0027" in page  # theirs, baseline < QE-Rec
     assert "| V2 | 9 | 7 | ranker 7 | 50.0% | 25.0% | 6 (4) |" in page
     assert "truly best in 75.0% (a candidate at random in 25.0%)" in page
+    assert "the best by reward is truly best in 78.0% (at random 25.0%)" in page
     assert "| v2-1/cl | 7 | 2 | 3.0000 → 2.0000 | 0.1000 → 0.5000 |  |" in page
     assert "| tuning | 1 | 2.0 | 0.5 |" in page
     assert "0.875 with a deviation of 0.010, that with its own 0.900" in page

@@ -18,10 +18,15 @@ from trainer.requests.metrics import of_lists
 from trainer.requests.scores import Scored
 
 _ROWS = 256  # sessions scored at once
+_SAME = 1e-6  # a smaller deviation is none
 
 
 def rewards(
-    folder: Path, model: Path, vectors: Path, labels: Mapping[str, Collection[str]] | None = None
+    folder: Path,
+    model: Path,
+    vectors: Path,
+    labels: Mapping[str, Collection[str]] | None = None,
+    placed: bool = False,
 ) -> pa.Table:
     """Judges the candidate queries of the requests in the test split.
 
@@ -29,6 +34,8 @@ def rewards(
       folder: of requests, such as those of the fold that the ranker was not trained on. model: ``models/<variant>``.
       vectors: a folder of the candidates' vectors (``session_id``, ``candidate``, ``vector``).
       labels: of each session the intents to judge by, where they are not to be the requests' own.
+      placed: the candidates' vectors are moved and stretched to the mean and deviation of those that the ranker was
+        trained on, number by number: what is written lies elsewhere than what is about to be.
 
     Returns:
       ``session_id``, ``candidate``, ``ndcg`` over the whole list, and ``margin``: the best labelled intent's score less
@@ -45,6 +52,8 @@ def rewards(
         raise ValueError(f"{model}: a ranker that rewards queries must have a query tower")
     ranker.dense.pull()
     keys, found = vectors_of(vectors, CANDIDATE_QUERIES, ("session_id", "candidate"))
+    if placed:
+        found = _placed(found, ranker.model.mean, ranker.model.deviation)
     of_session: dict[str, list[int]] = {}
     for place, (session, _) in enumerate(keys):
         of_session.setdefault(session, []).append(place)
@@ -85,6 +94,13 @@ def judged(logits: np.ndarray, labels: np.ndarray, present: np.ndarray) -> tuple
     best = np.where(present & (labels > 0), logits, -np.inf).max(1)
     other = np.where(present & (labels <= 0), logits, -np.inf).max(1)
     return ndcg, np.where(np.isfinite(other), best - np.where(np.isfinite(other), other, 0), 0.0)
+
+
+def _placed(vectors: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Vectors (n, D) of that mean and deviation (D,); a number that is the same in all of them is the mean."""
+    wide = vectors.std(0, dtype=np.float64)
+    apart = (vectors - vectors.mean(0, dtype=np.float64)) / np.where(wide > _SAME, wide, 1.0)
+    return (apart * deviation + mean).astype(np.float32)
 
 
 def _labels(told: Sequence[Collection[str]], items: Sequence[str], candidates: np.ndarray) -> np.ndarray:

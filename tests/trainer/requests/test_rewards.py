@@ -9,7 +9,7 @@ from trainer.cluster.strategy import InProcess
 from trainer.requests import saved as request_saved
 from trainer.requests.input import Requests
 from trainer.requests.metrics import of_lists
-from trainer.requests.rewards import judged, rewards
+from trainer.requests.rewards import _placed, judged, rewards
 from trainer.requests.scores import RequestScores
 
 
@@ -73,3 +73,22 @@ def test_other_labels_judge_in_the_place_of_the_requests_own(chat_model, tmp_pat
     other = {row["request_id"]: [items[1]] for row in rows}
     found = [rewards(requests, model, given, labels).to_pylist() for labels in (one, other)]
     assert [row["ndcg"] for row in found[0]] != [row["ndcg"] for row in found[1]]
+
+
+def test_placed_vectors_are_where_the_ranker_knows_them_wherever_they_were_before(chat_model, tmp_path):
+    requests, model = chat_model
+    rows = [row for row in chat_requests.rows(60, 2).to_pylist() if row["query"]]
+    moved = {"here": lambda v: v, "there": lambda v: 3 * v - 7}
+    folders_of = {name: candidates(tmp_path / name, [(row["request_id"], "own", move(np.array(row["query"])))
+                                                     for row in rows]) for name, move in moved.items()}  # fmt: skip
+    placed = [rewards(requests, model, folders_of[name], placed=True).to_pylist() for name in moved]
+    for one, other in zip(*placed, strict=True):
+        assert one["margin"] == pytest.approx(other["margin"], abs=1e-4)
+    plain = [rewards(requests, model, folders_of[name]).to_pylist() for name in moved]
+    assert max(abs(one["margin"] - other["margin"]) for one, other in zip(*plain, strict=True)) > 0.05
+
+
+def test_placing_gives_each_number_its_mean_and_deviation():
+    vectors = np.array([[1.0, 5.0], [3.0, 5.0]], np.float32)  # mean 2 and deviation 1; the second never moves
+    found = _placed(vectors, np.array([10.0, 20.0]), np.array([0.5, 4.0]))
+    assert found.tolist() == [[9.5, 20.0], [10.5, 20.0]] and found.dtype == np.float32
