@@ -136,6 +136,16 @@ def vectors_of(folder: Path, kind: str, keys: Sequence[str]) -> tuple[list[Any],
     return names, flat.reshape(len(rows), -1)
 
 
+def place_of(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation (D,), in float64, of each number of vectors (n, D); the deviation of one that is the same in
+    all of them is 1."""
+    return vectors.mean(0, dtype=np.float64), _or_one(vectors.std(0, dtype=np.float64))
+
+
+def _or_one(deviation: np.ndarray) -> np.ndarray:
+    return np.where(deviation > 1e-6, deviation, 1.0)
+
+
 def _queries(database: DuckDBPyConnection, queries: Path | None, about: dict[str, Any]) -> None:
     """Makes the view "queries" and tells of the reasoner."""
     if queries is None:
@@ -154,7 +164,7 @@ def _queries(database: DuckDBPyConnection, queries: Path | None, about: dict[str
         raise DataError("has no vector of a session to train on", file=queries)
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    about["query"] |= {"mean": mean.tolist(), "deviation": np.where(deviation > 1e-6, deviation, 1.0).tolist()}
+    about["query"] |= {"mean": mean.tolist(), "deviation": _or_one(deviation).tolist()}
 
 
 def _given(database: DuckDBPyConnection, feature: SessionFeature) -> bool:

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from feature_store import alignment_tables, folders
 from feature_store.checks import one_of, require
 from feature_store.errors import DataError
-from feature_store.session_requests import CANDIDATE_QUERIES, QUERIES, vectors_of
+from feature_store.session_requests import CANDIDATE_QUERIES, QUERIES, place_of, vectors_of
 from llm_offline.alignment import tuning
 from llm_offline.alignment.objectives import Contrastive, Dpo, Objective, Sft, Targets, score
 from llm_offline.alignment.policy import Policy, Text
@@ -24,7 +23,6 @@ from llm_offline.chat import prompt_ids
 
 OBJECTIVES = ("sft", "cl", "dpo")
 _REFERENCE = "reference.npy"
-_SAME = 1e-6  # a smaller deviation is none
 
 
 def run(
@@ -143,13 +141,7 @@ def standardised(found: Targets, sessions: Path, asked: Path) -> Targets:
     of_training = vectors[[name in trained for name in names]]
     if not len(of_training):
         raise DataError("has no vector of a session to train on", file=asked)
-    origin, scale = _place(torch.from_numpy(of_training))
-    mean, deviation = _place(found.vectors)
-    return replace(found, vectors=(found.vectors - mean) / deviation, origin=origin, scale=scale)
-
-
-def _place(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (D,) of n vectors; 1 for that of a number that is the same in all."""
-    deviation, mean = torch.std_mean(vectors.double(), dim=0, correction=0)
-    deviation = torch.where(deviation > _SAME, deviation, 1.0)
-    return mean.to(vectors), deviation.to(vectors)
+    origin, scale = map(torch.from_numpy, place_of(of_training))
+    mean, deviation = map(torch.from_numpy, place_of(found.vectors.numpy()))
+    apart = ((found.vectors - mean) / deviation).to(found.vectors)
+    return replace(found, vectors=apart, origin=origin, scale=scale)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from feature_store.request_schema import REQUEST_ID, USER_ID
-from feature_store.session_requests import CANDIDATE_QUERIES, vectors_of
+from feature_store.session_requests import CANDIDATE_QUERIES, place_of, vectors_of
 from trainer.input import read_records
 from trainer.requests import saved as request_saved
 from trainer.requests.input import Requests
@@ -18,7 +18,6 @@ from trainer.requests.metrics import of_lists
 from trainer.requests.scores import Scored
 
 _ROWS = 256  # sessions scored at once
-_SAME = 1e-6  # a smaller deviation is none
 
 
 def rewards(
@@ -98,9 +97,8 @@ def judged(logits: np.ndarray, labels: np.ndarray, present: np.ndarray) -> tuple
 
 def _placed(vectors: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Vectors (n, D) of that mean and deviation (D,); a number that is the same in all of them is the mean."""
-    wide = vectors.std(0, dtype=np.float64)
-    apart = (vectors - vectors.mean(0, dtype=np.float64)) / np.where(wide > _SAME, wide, 1.0)
-    return (apart * deviation + mean).astype(np.float32)
+    ours, width = place_of(vectors)
+    return ((vectors - ours) / width * deviation + mean).astype(np.float32)
 
 
 def _labels(told: Sequence[Collection[str]], items: Sequence[str], candidates: np.ndarray) -> np.ndarray:
