@@ -31,11 +31,11 @@ def hours(rows: Sequence[Row], cores: int = 2) -> float:
     if tuned:
         drawn = sum(each.samples for each in align.teachers.values() if each.kind in ("self", "model"))
         seconds += learnt * (read + WRITE) * drawn
-        strategies = {(reasoner.split("-")[0], tuning) for reasoner, tuning in tuned}
+        strategies = {(reasoner.split("-")[0], reasoner.endswith("-slow"), tuning) for reasoner, tuning in tuned}
         once = learnt * TOKENS * TUNE
         seconds += len(strategies) * align.sft.epochs * once
         for reasoner, _ in tuned:
-            passes = {"cl": 1, "scl": 1, "part": 1, "dpo": 2, "sft": 0}[reasoner.split("-")[1]]
+            passes = {"cl": 1, "scl": 1, "slow": 1, "part": 1, "dpo": 2, "sft": 0}[reasoner.split("-")[1]]
             seconds += align.refinement.epochs * passes * once
         seconds += align.folds * RANKER
     return (seconds + len(rows) * RANKER) / cores / 3600

@@ -14,6 +14,7 @@ from benchmarks.reproduce._rgalign_rows import (
     ORACLE,
     PLACED,
     QE,
+    SLOW,
     STANDARD,
     STEPS,
     SWITCHES,
@@ -50,10 +51,8 @@ TABLE_2 = {
     "Baseline": Row(BASELINE), "QE-Rec without its query tower": Row(WITHOUT), "QE-Rec": UNALIGNED,
     "RGAlign-Rec (SFT & CL), not calibrated": Row(QE, FULL, False, 1),
     "the same, vectors standardised anew": Row(PLACED, FULL, False, 1),
-    "RGAlign-Rec (SFT & CL of standardised vectors), not calibrated": Row(QE, STANDARD, False, 1),
     "RGAlign-Rec (SFT & DPO), not calibrated": Row(QE, "v2-dpo", False, 1),
-    "RGAlign-Rec (SFT & DPO)": Row(QE, "v2-dpo", True, 1), "RGAlign-Rec (full)": ALIGNED,
-    "RGAlign-Rec (full, standardised vectors)": Row(QE, STANDARD, True, 1), "oracle": Row(ORACLE),
+    "RGAlign-Rec (SFT & DPO)": Row(QE, "v2-dpo", True, 1), "RGAlign-Rec (full)": ALIGNED, "oracle": Row(ORACLE),
 }  # fmt: skip
 TABLE_3 = {
     "QE-Rec, sentence encoder": Row(QE, "query"), "QE-Rec, mean": Row(QE, "mean"),
@@ -69,6 +68,10 @@ OTHERS = {
     "QE-Rec, ω 0.7": UNALIGNED, **{f"QE-Rec, {name.replace('_', ' ')}": Row(name) for name in SWITCHES},
     "SFT & CL, a part's negatives, not calibrated": Row(QE, "v2-part", False, 1),
     "SFT & CL, a part's negatives": Row(QE, "v2-part", True, 1),
+    "SFT & CL of standardised vectors, not calibrated": Row(QE, STANDARD, False, 1),
+    "SFT & CL of standardised vectors": Row(QE, STANDARD, True, 1),
+    "SFT & CL at the paper's learning rate, not calibrated": Row(QE, SLOW, False, 1),
+    "SFT & CL at the paper's learning rate": Row(QE, SLOW, True, 1),
     "SFT alone, not calibrated": Row(QE, "v2-sft", False, 1), "SFT alone": Row(QE, "v2-sft", True, 1),
 }  # fmt: skip
 STAGES = {

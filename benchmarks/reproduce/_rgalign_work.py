@@ -4,7 +4,7 @@
     rgalign/queries/<reasoner>, requests/<reasoner>     what a reasoner wonders; the rankers' requests with that
     rgalign/models/<ranker>-<trained on>-<seed>, evaluation/<row>, rows/<row>.json
     rgalign/judges, candidates, vectors, intent_vectors, rewards, {agreement,contrast}.json   of the published reasoner
-    rgalign/best/<strategy>, tuned/<strategy>-<seed>/{sft,cl,scl,part,dpo}
+    rgalign/best/<strategy>, tuned/<strategy>-<seed>/{sft,cl,scl,part,dpo}, tuned/<strategy>-slow-<seed>/{sft,slow}
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from feature_store import folders
 from feature_store.datasets.chatbot import simulate
 from llm_offline.alignment import best_of_n, candidates, refinement
 from llm_offline.alignment.teachers import teacher
+from llm_offline.alignment_config import TuneConfig
 from trainer import train
 from trainer.requests import evaluate as request_evaluate
 from trainer.requests import oracle as request_oracle
@@ -183,12 +184,14 @@ class World:
     def tuned(self, row: Row) -> Path:
         """The adapter of the row's reasoner."""
         strategy, objective = row.reasoner.removesuffix(WRITTEN).split("-")
-        here = self.folder / "tuned" / f"{strategy}-{row.tuning}"
+        slow = objective == "slow"
+        changes = {"seed": row.tuning} | ({"learning_rate": TuneConfig.learning_rate} if slow else {})
+        here = self.folder / "tuned" / f"{strategy}{'-slow' if slow else ''}-{row.tuning}"
         align, best = self.config.align, self.best(strategy)
-        sft = self._tune("sft", best, here / "sft", replace(align.sft, seed=row.tuning), None)
+        sft = self._tune("sft", best, here / "sft", replace(align.sft, **changes), None)
         if objective == "sft":
             return sft
-        settings = replace(align.refinement, seed=row.tuning, gather=objective != "part")
+        settings = replace(align.refinement, gather=objective != "part", **changes)
         asked = self.queries(Row(QE)) if objective == "scl" else None
         return self._tune("dpo" if objective == "dpo" else "cl", best, here / objective, settings, sft, asked)
 
