@@ -1,7 +1,8 @@
 """Knowledge for every example, and where the source says so for every item, with a frozen language model.
 
-An example's text is made from its ``history``, which ends before its target; nothing of the target or after it is
-read. Rows are known by user, split and label time; equal texts are computed once (`text_vectors`).
+An example's text is made from its ``history``, which ends before its target, or with ``once`` from that of the user's
+first example; nothing of the target or after it is read. Rows are known by user, split and label time; equal texts are
+computed once (`text_vectors`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ JOB = "knowledge"
 USERS, ITEMS = "users", "items"
 _WRITTEN_TEXTS = 128  # texts of one batch where a model writes: a run that is stopped loses one
 _WRITTEN_BUCKET = 128  # characters: a model writes faster to many at a time
+_OF_EXAMPLE = ["user_id", "label_time", "history"]
 
 Piece = tuple[str, int]  # of the examples: split and shard
 
@@ -105,10 +107,14 @@ def _handler(source: SourceConfig, folder: str) -> Handler:
 
 
 def user_rows(piece: Piece, tables: Path, examples: Path, source: SourceConfig) -> pa.Table:
-    """`user_knowledge.KEYS` and text of a shard's examples."""
+    """`user_knowledge.KEYS` and text of a shard's examples; with ``source.once`` a user's are all of one text."""
     split, shard = piece
     text = UserText(source, pq.read_schema(tables / "users.parquet").names)
-    rows = read_rows(examples, split, ["user_id", "label_time", "history"], shard)
+    rows = read_rows(examples, split, _OF_EXAMPLE, shard)
+    if source.once:
+        first = _first_histories(examples, folders.version(examples))
+        histories = [first[user] for user in rows["user_id"].to_pylist()]
+        rows = rows.set_column(2, "history", pa.array(histories, rows["history"].type))
     users = _by_id(tables / "users.parquet", rows["user_id"], ["user_id", *text.columns]) if text.columns else {}
     titled = ["item_id", "title", "categories"]
     items = _by_id(tables / "items.parquet", rows["history"].combine_chunks().flatten(), titled)
@@ -121,6 +127,14 @@ def user_rows(piece: Piece, tables: Path, examples: Path, source: SourceConfig) 
     kinds = {"label_time": pa.int64(), "part": pa.int64()}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in (*user_knowledge.KEYS, "text")])
     return pa.Table.from_pylist(told, schema)
+
+
+@lru_cache(maxsize=1)
+def _first_histories(examples: Path, _version: str) -> dict[str, list[str]]:
+    """Each user's history before the earliest of its targets, of whatever split."""
+    rows = pa.concat_tables([read_rows(examples, split, _OF_EXAMPLE) for split in SPLITS]).sort_by("label_time")
+    pairs = zip(*(reversed(rows[name].to_pylist()) for name in ("user_id", "history")), strict=True)
+    return dict(pairs)  # the earliest comes last, and stays
 
 
 def _by_id(path: Path, ids: pa.ChunkedArray | pa.Array, columns: list[str]) -> dict[str, dict[str, Any]]:

@@ -99,6 +99,7 @@ class SourceConfig:
     noun: str = "items"  # kar, r4ec: what the items are called, in the plural
     max_titles: int = 20  # the newest
     max_characters: int = 600  # of all titles together; older titles are left out
+    once: bool = False  # each user is told of once, as before the first of its targets, for all its examples
     iterations: int = 1  # r4ec: times that an answer may be judged and written anew
     reader: ReaderConfig = field(default_factory=ReaderConfig)  # template
     generate: GenerateConfig = field(default_factory=GenerateConfig)  # kar, r4ec
