@@ -156,7 +156,7 @@ def baselines(row: Row) -> list[Row]:
 
 
 def seeds(row: Row) -> int:
-    return 3 if row.data in ("beauty", "toys") and row.recipe in ("best", "base", "coco") else 1
+    return 3 if row.data in ("beauty", "toys") and row.recipe in ("best", "base", "coco_fea", "coco") else 1
 
 
 _ROWS = {"beauty": (22363, 22363), "toys": (19412, 19412), "ml100k": (2400, 943)}  # of an epoch, of a held-out split
