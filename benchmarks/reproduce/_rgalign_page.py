@@ -69,8 +69,10 @@ OTHERS = {
     "SFT & CL, a part's negatives, not calibrated": Row(QE, "v2-part", False, 1),
     "SFT & CL, a part's negatives": Row(QE, "v2-part", True, 1),
     "SFT & CL of standardised vectors, not calibrated": Row(QE, STANDARD, False, 1),
+    "the same, standardised anew": Row(PLACED, STANDARD, False, 1),
     "SFT & CL of standardised vectors": Row(QE, STANDARD, True, 1),
     "SFT & CL at the paper's learning rate, not calibrated": Row(QE, SLOW, False, 1),
+    "the same, at the paper's learning rate, standardised anew": Row(PLACED, SLOW, False, 1),
     "SFT & CL at the paper's learning rate": Row(QE, SLOW, True, 1),
     "SFT alone, not calibrated": Row(QE, "v2-sft", False, 1), "SFT alone": Row(QE, "v2-sft", True, 1),
 }  # fmt: skip
@@ -165,15 +167,21 @@ def _steps(steps: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _places(results: Results) -> Iterator[str]:
-    found = [told["query"] for row, told in results.items() if row.model == PLACED and row.seed == 1]
-    if found:
-        moved, wider = ([one[name] for one in found] for name in ("moved", "wider"))
+    lines = []
+    for name, title in {FULL: "SFT & CL", STANDARD: "SFT & CL of standardised vectors",
+                        SLOW: "SFT & CL at the paper's learning rate"}.items():  # fmt: skip
+        found = [told["query"] for row, told in results.items() if row.kind == Row(PLACED, name, False, 1)]
+        if found:
+            moved, wider = (statistics.fmean(one[key] for one in found) for key in ("moved", "wider"))
+            lines.append([title, f"{moved:.1f}", f"{wider:.1f}"])
+    if lines:
         yield (
-            "Tuning moves the reasoner's vectors to another place: on average over their numbers by "
-            f"{statistics.fmean(moved):.1f} of the published one's deviations in training, and they lie "
-            f"{statistics.fmean(wider):.1f} times as wide. Standardised anew: not calibrated either, but the ranker is "
-            "given the mean and deviation of the tuned one's vectors, for which no label is needed."
+            "Tuning moves the reasoner's vectors to another place: how far their mean goes, in the published one's "
+            "deviations in training, and how many times as wide they lie, both on average over their numbers. "
+            "Standardised anew: not calibrated either, but the ranker is given the mean and deviation of the tuned "
+            "one's vectors, for which no label is needed."
         )
+        yield _tables.table(["tuned by", "moved", "times as wide"], lines)
 
 
 def _step(told: Mapping[str, Any], metric: str) -> str:

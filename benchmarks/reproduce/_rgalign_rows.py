@@ -99,6 +99,7 @@ def rows(seeds: int = SEEDS, tunings: int = REASONERS) -> list[Row]:
             found += [Row(QE, name, True, tuning, seed) for seed in each]
     for name in ("v2-part", STANDARD, SLOW):
         found += [Row(QE, name, calibrated, 1, seed) for calibrated in (False, True) for seed in each]
+    found += [Row(PLACED, name, False, 1, seed) for name in (STANDARD, SLOW) for seed in each]
     return found + [Row(model) for model in SWITCHES]
 
 
@@ -137,8 +138,10 @@ STEPS = (
     Step(Row(QE, "v1-cl", True, 1), Row(QE, FULL, True, 1), "calibrated: V1 < V2"),
     Step(Row(QE, "v2-part", True, 1), Row(QE, FULL, True, 1), "calibrated: a part's negatives < the whole batch's"),
     Step(Row(QE), Row(QE, STANDARD, False, 1), "QE-Rec < aligned by standardised vectors"),
+    Step(Row(QE), Row(PLACED, STANDARD, False, 1), "QE-Rec < aligned by standardised vectors, standardised anew"),
     Step(Row(QE, FULL, True, 1), Row(QE, STANDARD, True, 1), "calibrated: by vectors < by standardised vectors"),
     Step(Row(QE), Row(QE, SLOW, False, 1), "QE-Rec < aligned at the paper's rate"),
+    Step(Row(QE), Row(PLACED, SLOW, False, 1), "QE-Rec < aligned at the paper's rate, standardised anew"),
     Step(Row(QE, SLOW, False, 1), Row(QE, SLOW, True, 1), "at the paper's rate: aligned < calibrated"),
     Step(Row(QE), Row(QE, SLOW, True, 1), "QE-Rec < aligned at the paper's rate and calibrated"),
     Step(Row(QE, SLOW, True, 1), Row(QE, FULL, True, 1), "calibrated: at the paper's rate < at ours"),

@@ -177,7 +177,7 @@ def test_how_far_vectors_moved_is_told_in_deviations_of_before(tmp_path):
     assert found == {"moved": pytest.approx(3.0), "wider": pytest.approx(2.0)}  # the number that never moved is none
     placed = Row(PLACED, FULL, False, 1)
     page = "\n".join(_rgalign_page.body("rgalign", {placed: {**result(placed, 0.3), "query": found}}, {}, {}, {}))
-    assert "by 3.0 of the published one's deviations in training, and they lie 2.0 times as wide" in page
+    assert "| SFT & CL | 3.0 | 2.0 |" in page
     assert "| the same, vectors standardised anew | 1 | 30.00 |" in page
 
 
