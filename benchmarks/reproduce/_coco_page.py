@@ -52,7 +52,8 @@ SECTIONS = (
         "Table 1: over the backbones",
         """\
 A row's gain is over the base of its data set and backbone: relative, with the p value of seed 1's paired test over
-users. What KAR and R⁴ec had a model write of users and items goes through KAR's experts and stands beside h_RS.""",
+users. What KAR and R⁴ec had a model write of users and items goes through KAR's experts and stands beside h_RS. The
+picture of gains is of all seeds together where there are several.""",
         (*BASE, "kar", "r4ec", "coco"), "base", _coco_published.table_1, ("headline", "gains"), repeated=True,
     ),
     Section(

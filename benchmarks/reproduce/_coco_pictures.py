@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from antiphon.html import Markup
 from benchmarks.reproduce import _chart, _plane, _plots
-from benchmarks.reproduce._coco_rows import BASE, HEADLINE, METHODS, TEMPLATES
+from benchmarks.reproduce._coco_rows import BASE, HEADLINE, METHODS, TEMPLATES, TOLD_NOTHING
 from benchmarks.reproduce._results import Result, Results
-from benchmarks.reproduce._rows import Reproduction, Row
+from benchmarks.reproduce._rows import ALL, Reproduction, Row
 from trainer.config import CocoConfig
 from trainer.statistics import Interval
 
@@ -50,13 +50,15 @@ def _headline(reproduction: Reproduction, results: Results) -> Markup | None:
 
 
 def _gains(reproduction: Reproduction, results: Results) -> Markup | None:
-    """The paired tests of the headline's rows with their base."""
-    panels = []
-    rows = [row for row in reproduction.all_rows(further=True) if row.seed == 1 and row.recipe in HEADLINE]
+    """The paired tests of the headline's rows and their controls with their base, of all seeds where there are
+    several."""
+    panels, shown = [], (*HEADLINE, *TOLD_NOTHING)
+    rows = [row for row in reproduction.all_rows(further=True) if row.seed == 1 and row.recipe in shown]
     for data in dict.fromkeys(row.data for row in rows):
         groups: dict[str, dict] = {}
         for row in rows:
-            paired = results.paired.get((row, replace(row, recipe="base")))
+            sides = [(each, replace(each, recipe="base")) for each in (replace(row, seed=ALL), row)]
+            paired = next((results.paired[pair] for pair in sides if pair in results.paired), None)
             if row.data == data and paired:
                 one = paired.differences["recall@5"]
                 groups.setdefault(reproduction.titles[row.recipe], {})[reproduction.titles[row.backbone]] = one

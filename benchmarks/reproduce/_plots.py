@@ -12,6 +12,7 @@ from trainer.statistics import Comparison, Interval
 
 WIDTH, HEIGHT = 380, 270  # of a panel
 LEFT, RIGHT, TOP, BOTTOM = 60, 16, 34, 46
+_CHARACTER = 7  # about the width of one
 LINE = 20  # of the series' names
 COLOURS = ("#2563a8", "#c0392b", "#2e7d32", "#b7791f", "#6b46c1", "#0f766e")
 STYLE = """
@@ -117,7 +118,7 @@ def gains(title: str, x_title: str, groups: Mapping[str, Mapping[str, Comparison
     bottom = TOP + sum(tall)
     ends = [end for found in groups.values() for one in found.values() for end in (one.low, one.high)]
     across = ticks(min(*ends, 0.0), max(*ends, 0.0))
-    left = LEFT + 60
+    left = max(LEFT + 60, 20 + _CHARACTER * max(map(len, groups)))
 
     def place(value: float) -> float:
         share = (value - across[0]) / (across[-1] - across[0])
