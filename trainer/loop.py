@@ -54,7 +54,9 @@ class Trainer:
         self.records = sum(shard.records for shard in task.shards())
         self.optimizer = optimizers.build(config.optimizer, config.epochs * steps_of_epoch(self.records, config))
         self.optimizer.add_slots(task.tables, task.dense)
-        self.average = WeightAverage(task.tables, task.dense, config.average) if config.average else None
+        self.average: WeightAverage | None = None
+        if config.average:
+            self.average = WeightAverage(task.tables, task.dense, config.average, task.as_trained)
         alone = runtime.workers == 1 and config.working_set == "auto"
         self.local = runtime.ps_devices != [None] and (config.working_set == "on" or alone)
         self._functions: dict[tuple[bool, int], Function] = {}

@@ -45,6 +45,7 @@ class NextItem:
         self._runtime, self._examples, self._recommender = runtime, examples, recommender
         self._config, self._source = config, source
         self.tables, self.dense = recommender.tables, recommender.dense
+        self.as_trained = [] if recommender.coco is None else recommender.coco.own
         self.pretrain_epochs = config.pretrain.epochs
         self.objective: Objective = Prediction(recommender, config.loss, popularity(examples, config))
         knowing, self._reader, self.link, self._stored = origin(config, recommender, examples)

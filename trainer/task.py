@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from trainer.averaging import WeightAverage
@@ -19,6 +20,7 @@ class Task(Protocol):
     Attributes:
       tables, dense: every parameter.
       selection: the validation metric that picks the best checkpoint and stops training early; more is better.
+      as_trained: names of dense weights that are not averaged.
       pretrain_epochs: of a phase of its own, before the others.
       link: to a side process that is trained along, by the loop's steps; None without one.
       clients: what a unit's function takes after ``unit.SIGNATURE``: handles, one a worker.
@@ -27,6 +29,7 @@ class Task(Protocol):
     tables: list[EmbeddingTable]
     dense: FlatWeights
     selection: str
+    as_trained: Sequence[str]
     pretrain_epochs: int
     link: LlmLink | None
     clients: list[Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -95,6 +95,12 @@ class FlatWeights:
         parts = np.split(values, np.cumsum(self._sizes)[:-1])
         for group, variable in zip(self._groups, variables, strict=True):
             variable.assign(self._pack(group, parts).reshape(variable.shape))
+
+    def where(self, chosen: Callable[[str], bool]) -> list[np.ndarray]:
+        """For each of ``variables``, as long as it is, 1 at weights whose name in `weight_shapes` is ``chosen``, else 0."""
+        shapes = weight_shapes(self.model).items()
+        parts = [np.full(shape, chosen(name), np.float32) for name, shape in shapes]
+        return [self._pack(group, parts) for group in self._groups]
 
     def _pack(self, group: list[int], parts: Sequence[np.ndarray]) -> np.ndarray:
         if len(group) == 1:

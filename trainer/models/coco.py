@@ -17,6 +17,7 @@ from feature_store.knowledge_shards import Statistics
 from trainer.config import CocoConfig
 from trainer.layers.adapter import LinearAdapter
 from trainer.layers.alignment import Alignment, Fusion
+from trainer.layers.flat import weight_shapes
 from trainer.layers.hybrid_experts import HybridExperts
 from trainer.layers.prompt_codebook import FixedPrompts, PromptCodebook, Selection, unit
 from trainer.models.backbone import Backbone
@@ -81,6 +82,11 @@ class CoCo(tf_keras.Model):
         self.codebook.build(tf.TensorShape((None, d)))
         self.fusion.build(width)
         self.built = True
+
+    @property
+    def own(self) -> list[str]:
+        """Names of its weights beside the backbone's (``trainer.layers.flat.weight_shapes``)."""
+        return [name for name in weight_shapes(self) if not name.startswith("backbone.")]
 
     def prompts(self, h: tf.Tensor, selected: Selection | None = None) -> Selection:
         """The prompts of users whose last h_RS is h (B, d), or the codes that were ``selected`` before."""

@@ -64,6 +64,7 @@ class RequestTask:
       ValueError: validation has no metric of the name ``config.select``.
     """
 
+    as_trained = ()
     pretrain_epochs = 0
     link = None
 
