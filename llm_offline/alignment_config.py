@@ -85,7 +85,8 @@ class TuneConfig:
 
     epochs: int = 10
     batch: int = 24  # samples an update: negatives of the contrastive loss are all of them
-    micro_tokens: int = 2048  # padded tokens that go through the model at once; no result depends on it if ``gather``
+    micro_tokens: int = 2048  # padded tokens that go through the model at once; with ``gather`` no more depends on it
+    # than which values dropout drops
     learning_rate: float = 5e-5
     warmup: float = 0.03  # share of the updates
     weight_decay: float = 0.0

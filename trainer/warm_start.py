@@ -141,6 +141,10 @@ def start(
         average.update(1)
         if source.config["average"]:
             _carry_slots(source, tables, dense, [SLOT], rows, before, now)
+        average.begins(
+            {table.name: rows.get(table.name, np.full(table.rows, -1)) < 0 for table in tables},
+            [name for name in weight_shapes(dense.model) if name.removeprefix("backbone.") in new],
+        )
     kept = int((rows["item"][1:] > 0).sum())
     gone = [name for name in before if name not in now]
     optimizer.taken = source.steps if keeps else 0

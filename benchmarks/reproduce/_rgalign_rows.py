@@ -34,10 +34,12 @@ POOLINGS: Mapping[str, Mapping[str, Any]] = {
 """Of the reasoner as published; `query` is a sentence encoder's vector of the query that is written."""
 WRITTEN = "-query"
 """After a tuned reasoner's name: likewise the vector of the query that it writes."""
+UNSURE, EVEN = "without_confidence", "omega_0.5"
+"""What one seed put above the paper's reading: these have all seeds."""
 SWITCHES: Mapping[str, Mapping[str, Any]] = {
     **{f"omega_{omega:g}": {"omega": omega} for omega in (0.3, 0.5, 0.9)},
     "softmax_target": {"target": "softmax"},
-    "without_confidence": {"confidence": False},
+    UNSURE: {"confidence": False},
 }
 """QE-Rec with another weight of the query, and where the paper is open, the other reading."""
 OBJECTIVES = ("cl", "scl", "slow", "dpo", "sft", "part")
@@ -100,7 +102,8 @@ def rows(seeds: int = SEEDS, tunings: int = REASONERS) -> list[Row]:
     for name in ("v2-part", STANDARD, SLOW):
         found += [Row(QE, name, calibrated, 1, seed) for calibrated in (False, True) for seed in each]
     found += [Row(PLACED, name, False, 1, seed) for name in (STANDARD, SLOW) for seed in each]
-    return found + [Row(model) for model in SWITCHES]
+    found += [Row(UNSURE, FULL, calibrated, 1, seed) for calibrated in (False, True) for seed in each]
+    return found + [Row(model, seed=seed) for model in SWITCHES for seed in (each if model in (UNSURE, EVEN) else (1,))]
 
 
 def further(seeds: int = SEEDS, tunings: int = REASONERS) -> list[Row]:
@@ -145,6 +148,11 @@ STEPS = (
     Step(Row(QE, SLOW, False, 1), Row(QE, SLOW, True, 1), "at the paper's rate: aligned < calibrated"),
     Step(Row(QE), Row(QE, SLOW, True, 1), "QE-Rec < aligned at the paper's rate and calibrated"),
     Step(Row(QE, SLOW, True, 1), Row(QE, FULL, True, 1), "calibrated: at the paper's rate < at ours"),
+    Step(Row(QE), Row(UNSURE), "QE-Rec < QE-Rec without the confidence predictor"),
+    Step(Row(UNSURE), Row(UNSURE, FULL, False, 1), "without the confidence predictor: QE-Rec < aligned"),
+    Step(Row(UNSURE), Row(UNSURE, FULL, True, 1), "without the confidence predictor: QE-Rec < aligned and calibrated"),
+    Step(Row(QE, FULL, True, 1), Row(UNSURE, FULL, True, 1), "calibrated: with the confidence predictor < without"),
+    Step(Row(QE), Row(EVEN), "QE-Rec: ω 0.7 < ω 0.5"),
 )
 """The paper's order, each step with a paired test."""
 

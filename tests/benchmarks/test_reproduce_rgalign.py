@@ -1,6 +1,7 @@
 """RGAlign-Rec's rows, their settings, its page of results made by hand, and the whole of it on few sessions."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -40,9 +41,10 @@ def result(row: Row, value: float) -> dict:
     return {"row": vars(row), "test": {metric: {"mean": value, "low": value, "high": value} for metric in METRICS}}
 
 
-def step(difference: float, p: float) -> dict:
+def step(difference: float, p: float, each: Sequence[float] = (1.0, 1.1)) -> dict:
+    """``each``: of the seeds, in differences."""
     test = {"difference": difference, "low": difference - 0.01, "high": difference + 0.01, "p_value": p}
-    return {"metrics": dict.fromkeys(METRICS, test), "each": dict.fromkeys(METRICS, [difference, -difference])}
+    return {"metrics": dict.fromkeys(METRICS, test), "each": dict.fromkeys(METRICS, [difference * x for x in each])}
 
 
 def test_every_row_is_once_there_and_all_that_is_published_and_compared_is_among_them():
@@ -152,7 +154,7 @@ def test_the_page_says_which_steps_hold_with_the_published_figures_beside_ours()
     assert "does not hold as a whole. baseline < QE-Rec: by GAUC holds, by N@3 holds; QE-Rec < aligned" in page
     assert "by GAUC is not significant" in page and "by GAUC is the other way round" in page
     assert "| Baseline | 2 | 71.50 ± 0.71 |" in page and "96.31 / 67.73 / 76.81 / 70.84 / 74.96 / 58.52" in page
-    assert "+0.0200 (+0.0100 to +0.0300), p 0.001; 1 of 2 seeds up; holds" in page
+    assert "+0.0200 (+0.0100 to +0.0300), p 0.001; 2 of 2 seeds up, p 0.03; holds" in page
     assert "+0.0011, +0.0026, +0.0020, +0.0027" in page  # theirs, baseline < QE-Rec
     assert "| V2 | 9 | 7 | ranker 7 | 50.0% | 25.0% | 6 (4) |" in page
     assert "truly best in 75.0% (a candidate at random in 25.0%)" in page
@@ -164,6 +166,9 @@ def test_the_page_says_which_steps_hold_with_the_published_figures_beside_ours()
     assert "0.000 with a deviation of 0.100, and 0.250: 2.0." in page
     all_hold = {each.about: step(0.02, 0.001) for each in chain()}
     assert "each step at p < 0.05: holds." in "\n".join(_rgalign_page.body("rgalign", results, all_hold, {}, {}))
+    by_chance = all_hold | {chain()[1].about: step(0.02, 0.001, (1.0, 2.0, 0.0, -0.5))}
+    page = "\n".join(_rgalign_page.body("rgalign", results, by_chance, {}, {}))
+    assert "QE-Rec < aligned (SFT & CL): by GAUC is not significant" in page
     (picture,) = _rgalign_page.pictures("rgalign", steps).values()
     assert ElementTree.fromstring(picture).tag.endswith("svg")
 

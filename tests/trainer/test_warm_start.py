@@ -12,6 +12,7 @@ from trainer import averaging, checkpoint, optimizers, train, warm_start
 from trainer.attributes import Attributes
 from trainer.averaging import WeightAverage
 from trainer.config import CocoConfig, ModelConfig, OptimizerConfig, TrainConfig
+from trainer.layers.flat import weight_shapes
 from trainer.recommender import Recommender
 from trainer.warm_start import Source
 
@@ -31,7 +32,8 @@ class Model:
         self.optimizer = optimizers.build(config.optimizer)
         self.recommender.add_slots(self.optimizer)
         tables, dense = self.recommender.tables, self.recommender.dense
-        self.average = WeightAverage(tables, dense, config.average) if config.average else None
+        as_trained = [] if self.recommender.coco is None else self.recommender.coco.own
+        self.average = WeightAverage(tables, dense, config.average, as_trained) if config.average else None
 
     def saved(self, folder):
         """With other numbers in every array, as a finished training leaves it."""
@@ -92,12 +94,35 @@ def test_rows_follow_their_items_and_new_items_begin_as_ever(tmp_path, shards):
     fresh = model.rows()[2].copy()
     found = model.start(tmp_path)
     for slot in ("", "m", "v", "average"):
-        new = {"": fresh, "average": fresh}.get(slot, np.zeros(4))
+        new = {"": fresh, "average": np.full(4, np.nan)}.get(slot, np.zeros(4))
         rows = source.rows(slot)
         np.testing.assert_array_equal(model.rows(slot), [rows[0], rows[3], new, rows[1]], err_msg=slot)
         np.testing.assert_array_equal(model.weights(slot), source.weights(slot), err_msg=slot)
     assert found["items"] == {"kept": 2, "new": 1, "gone": 1}
     assert (found["optimizer"], found["steps"], model.optimizer.taken) == ("kept", 30, 30)
+    model.recommender.items.assign(np.full((4, 4), 8.0))
+    model.average.update(2)  # what a new item began as is no part of its average
+    np.testing.assert_array_equal(model.rows("average")[2], np.full(4, 8.0))
+    np.testing.assert_array_equal(model.rows("average")[1], 0.5 * source.rows("average")[3] + 4.0)
+
+
+def test_what_coco_adds_is_used_as_trained_and_what_is_new_below_it_begins_with_its_first_epoch(tmp_path):
+    config = dataclasses.replace(CONFIG, average=0.5)
+    Model(config).saved(tmp_path)
+    told = dataclasses.replace(config, coco=COCO, model=dataclasses.replace(MODEL, knowledge="item_text"))
+    model = Model(told, seed=9, knowledge=np.ones((8, 3), np.float32))
+    model.start(tmp_path)
+    names = list(weight_shapes(model.recommender.dense.model))
+    before = model.weights("average")
+    ends = np.cumsum([np.prod(shape) for shape in weight_shapes(model.recommender.dense.model).values()])
+    none = [name for name, part in zip(names, np.split(before, ends[:-1]), strict=True) if np.isnan(part).any()]
+    assert none and all(name.startswith("backbone.") for name in none)
+    model.recommender.dense.load(model.recommender.dense.variables, np.full(len(before), 2.0, np.float32))
+    model.average.update(2)
+    parts = [np.split(values, ends[:-1]) for values in (before, model.weights("average"))]
+    for name, was, now in zip(names, *parts, strict=True):
+        new = name in none or not name.startswith("backbone.")
+        np.testing.assert_allclose(now, 2.0 if new else 0.5 * was + 1.0, rtol=1e-6, err_msg=name)
 
 
 def test_tables_of_many_blocks_are_carried_block_by_block(tmp_path, monkeypatch):

@@ -97,7 +97,7 @@ class FlatWeights:
             variable.assign(self._pack(group, parts).reshape(variable.shape))
 
     def where(self, chosen: Callable[[str], bool]) -> list[np.ndarray]:
-        """For each of ``variables``, as long as it is, 1 at weights whose name in `weight_shapes` is ``chosen``, else 0."""
+        """For each of ``variables`` an array of its shape: 1 where the name in `weight_shapes` is ``chosen``, or 0."""
         shapes = weight_shapes(self.model).items()
         parts = [np.full(shape, chosen(name), np.float32) for name, shape in shapes]
         return [self._pack(group, parts) for group in self._groups]

@@ -1,6 +1,5 @@
 import gzip
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -65,9 +64,6 @@ def test_abcd_joins_guideline_and_ontology_by_their_order(tmp_path):
 @pytest.mark.parametrize(
     "reader, count, categories", [("bitext", 27, 11), ("banking77", 77, 1), ("clinc150", 150, 10), ("abcd", 55, 10)]
 )
-def test_the_real_files_have_the_published_numbers_of_intents(tmp_path, reader, count, categories):
-    folder = Path(os.environ.get("ANTIPHON_DATA", "")) / f"intents_{reader}"
-    if not os.environ.get("ANTIPHON_DATA") or not folder.is_dir():
-        pytest.skip("ANTIPHON_DATA does not hold the data")
-    summary = run(IntentsConfig(reader=reader, path=str(folder)), tmp_path / "base")
+def test_the_real_files_have_the_published_numbers_of_intents(tmp_path, shared_data, reader, count, categories):
+    summary = run(IntentsConfig(reader=reader, path=str(shared_data / f"intents_{reader}")), tmp_path / "base")
     assert (summary["intents"], summary["categories"]) == (count, categories)
