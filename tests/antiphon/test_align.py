@@ -114,6 +114,18 @@ def test_further_rounds_build_on_the_ones_before(configured):
     assert names[: len(STEPS)] == STEPS and names[len(STEPS) :] == [f"2-{step}" for step in align.ROUND]
     assert align.stages(config)[len(STEPS)].needs == ("align-1-rank",)
     assert align.adapter(config, 1) == config.folder / "align" / "1" / "refine" and align.adapter(config, 0) is None
+    assert run(config) == names
+    first, second = (config.folder / "align" / str(number) for number in (1, 2))
+    tuned = {here: {name: adapter.read(here / name) for name in ("sft", "refine")} for here in (first, second)}
+    assert tuned[second]["sft"]["parent"] == tuned[first]["refine"]["adapter_version"]
+    asked = folders.read_manifest(second / "queries")["adapter_version"]
+    assert asked == tuned[second]["refine"]["adapter_version"] != tuned[first]["refine"]["adapter_version"]
+    rewards = alignment_tables.read_manifest(second / "rewards", "rewards")
+    assert rewards["ranker"] == folders.version(first / "rankers")
+    sources = [{row["teacher"]: row["source"] for row in alignment_tables.read(
+        here / "candidates", "candidates", "candidates").to_pylist()} for here in (first, second)]  # fmt: skip
+    assert sources[0]["big"] == sources[1]["big"] and sources[0]["own"] != sources[1]["own"]
+    assert [one["round"] for one in align.rounds(config)] == [0, 1, 2]
 
 
 def test_the_ranker_itself_is_a_teacher(configured):
