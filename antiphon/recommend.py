@@ -143,7 +143,7 @@ def _answer(
 def _known(
     config: Config, chosen: dict[str, Any], users: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """What the feature store knows of users, for a version that was trained with stored knowledge; else None.
+    """What the feature store knows of users, for a version with CoCo; else None.
 
     It must be of the model and adapter that made what the version was trained with: of a user of whom there is no such
     knowledge nothing is known.
@@ -152,8 +152,8 @@ def _known(
     if not manifest.get("knowledge"):
         return None
     coco = config.variants[chosen["variant"]].coco
-    of_rounds = config.folder / "models" / chosen["variant"]
-    folder = of_rounds if coco.refresh else work.source_folder(config, coco.source)
+    own = config.folder / "models" / chosen["variant"]
+    folder = own if coco.refresh or coco.live else work.source_folder(config, coco.source)
     with knowledge_view.opened(folder / knowledge_view.FOLDER) as store:
         found = store.read(users, **manifest["knowledge"])
     return found.vectors, found.mask

@@ -185,10 +185,26 @@ def export(config: Config) -> dict[str, Any]:
     scores = {variant: _validation_score(config, variant) for variant in config.variants}
     variant = max(scores, key=scores.__getitem__)
     model, out = config.folder / "models" / variant, config.folder / "export" / variant
-    summary = export.run(config.folder / "examples", model, out, config.export, indexer(config.index))
+    asked = (config.export, indexer(config.index))
+    summary = export.run(config.folder / "examples", model, out, *asked, made_by=_told_once(config, variant))
     chosen = {"variant": variant, "valid_ndcg@10": scores, **summary}
     records.write_text(config.folder / "export" / "chosen.json", records.to_json(chosen))
     return chosen
+
+
+def _told_once(config: Config, variant: str) -> dict[str, str] | None:
+    """Has a language model that was trained along tell of every user, for serving to look up; what made that."""
+    if not config.variants[variant].coco.live:
+        return None
+    from antiphon import llm
+    from feature_store import knowledge_view
+    from trainer import knowing
+
+    model = config.folder / "models" / variant
+    with llm.beside(config, variant) as settings:
+        found = knowing.run(config.folder / "examples", model, model / "knowledge", settings.llm)
+    knowledge_view.write(model / "knowledge", model / knowledge_view.FOLDER, config.features.online, variant)
+    return found["made_by"]
 
 
 def indexer(index: IndexConfig) -> Callable[[Path, Any], dict[str, Any]] | None:

@@ -132,17 +132,14 @@ class _Oracle:
         with self._alone:
             prompts, mask, history = self._asked.vectors(rows)
             vectors = self._learner.know(Question(prompts, mask, history, None))  # (n, m, d)
-        n, m, width = vectors.shape
+        n, m, _ = vectors.shape
         hashes = [digest_of(*each).hex() for each in zip(prompts, mask, history, strict=True)]
-        ends = np.concatenate([[0], np.cumsum(np.where(mask, width, 0))])
-        lists = pa.ListArray.from_arrays(
-            pa.array(ends, pa.int32()), pa.array(vectors[mask].ravel().astype(np.float32)), mask=pa.array(~mask.ravel())
-        )
-        columns = {name: rows[name].take(pa.array(np.repeat(np.arange(n), m))) for name in KEYS}
-        columns["part"] = pa.array(np.tile(np.arange(m), n))
-        columns["content_hash"] = pa.array(np.repeat(hashes, m))
-        columns |= {name: pa.repeat(self._adapter[name], n * m) for name in ("model_id", "adapter_version")}
-        return pa.table({**columns, "vector": lists})
+        made = {"content_hash": pa.array(np.repeat(hashes, m))}
+        made |= {name: pa.repeat(self._adapter[name], n * m) for name in ("model_id", "adapter_version")}
+        found = user_knowledge.rows_of(rows, vectors, mask)
+        for name, values in made.items():
+            found = found.append_column(name, values)
+        return found
 
 
 def _compute(pieces: list[Piece], handler: PromptedKnowledge, unfinished: Path, key: str, beam: BeamConfig) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,42 @@ class UserKnowledge:
 
     vectors: np.ndarray
     mask: np.ndarray
+
+
+def rows_of(examples: pa.Table, vectors: np.ndarray, mask: np.ndarray) -> pa.Table:
+    """A folder's rows of n examples: `KEYS` and ``vector``, which is null where nothing is known.
+
+    Args:
+        examples: user_id, split and label_time of each. vectors: (n, m, D). mask: (n, m) bool.
+    """
+    n, m, width = vectors.shape
+    ends = np.concatenate([[0], np.cumsum(np.where(mask, width, 0))])
+    values, none = vectors[mask].ravel().astype(np.float32), pa.array(~mask.ravel())
+    lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(values), mask=none)
+    columns = {name: examples[name].take(pa.array(np.repeat(np.arange(n), m))) for name in KEYS[:-1]}
+    return pa.table({**columns, "part": pa.array(np.tile(np.arange(m), n)), "vector": lists})
+
+
+def write(out: Path, tables: Iterable[pa.Table], described: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes ``out``, a folder of the rows of ``tables`` (`rows_of`), and returns its manifest.
+
+    Args:
+        described: of the manifest: model_id, adapter_version, events, parts and width.
+    """
+    with folders.new_folder(Path(out)) as folder:
+        path, writer, rows = folder / "00000.parquet", None, 0
+        try:
+            for table in tables:
+                writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+                writer.write_table(table)
+                rows += len(table)
+        finally:
+            if writer is not None:
+                writer.close()
+        files = [{"rows": rows, **folders.describe(path, folder)}] if writer is not None else []
+        manifest = {"kind": KIND, **described, "rows": rows, "files": files}
+        folders.write_manifest(folder, manifest)
+    return manifest
 
 
 def read_folder(folder: Path, model_id: str = "", adapter_versions: Collection[str] = ()) -> dict[str, Any]:

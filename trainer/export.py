@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,7 @@ def run(
     export: ExportConfig,
     index: Indexer | None = None,
     version: int = 0,
+    made_by: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Writes a version under ``out`` (``export/<model>``): SavedModel, warmup requests, index, manifest.
 
@@ -152,6 +153,7 @@ def run(
     Args:
       index: writes the version's retrieval index, into ``assets.extra/index``; None: it has none.
       version: its number, which ``out`` must not have; 0 is the next.
+      made_by: model_id and adapter_version of the knowledge that serving looks up; None is what it was trained with.
 
     Returns:
       {"version", "path", "items", "top_k", "index"}; the last is what ``index`` returned.
@@ -167,7 +169,7 @@ def run(
         "config": restored.config,
         "data_window": data.manifest["window"],
         "vocabulary": data.manifest["vocabulary"],
-        "knowledge": summary.get("knowledge"),  # what made it: the requests' must be of the same
+        "knowledge": made_by or summary.get("knowledge"),  # what made it: the requests' must be of the same
         "metrics": json.loads(evaluation.read_text()) if evaluation.exists() else None,
         "index": None,
     }

@@ -200,7 +200,8 @@ class LlmLink:
         return tf.ensure_shape(h, (prompts.shape[0], *cube.shape[1:]))
 
     def status(self) -> str:
-        """What the side process says of itself, as JSON: adapter version, newest step, its sizes, counts."""
+        """What the side process says of itself, as JSON: adapter version, newest step, the adapter of each checkpoint
+        by its step, its sizes, counts."""
         return self._ask("status", [], tf.string).numpy().decode()
 
     def _parts(

@@ -103,9 +103,11 @@ class LinkService:
         return [np.int64(self._learner.version)]
 
     def status(self) -> list[Any]:
-        """Version, step, processor seconds of this process, the language model's sizes and counts as JSON."""
+        """Version, step, processor seconds of this process, the adapter of each checkpoint by its step, the language
+        model's sizes and counts as JSON."""
         learner = self._learner
         told = {"version": learner.version, "step": learner.step, "processor_seconds": time.process_time()}
+        told["adapters"] = self._checkpoints.adapters()
         return [json.dumps({**told, **learner.about(), **learner.counts}).encode()]
 
     def end(self) -> None:

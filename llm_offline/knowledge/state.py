@@ -83,6 +83,14 @@ class Checkpoints:
         """
         return folders.read_manifest(self._folder / f"ckpt-{step}")
 
+    def adapters(self) -> dict[int, dict[str, str]]:
+        """``model_id`` and ``adapter_version`` of each checkpoint that is there, by its step."""
+        found = {}
+        for step in self.steps():
+            manifest = folders.read_manifest(self._folder / f"ckpt-{step}", hashes=False)
+            found[step] = {name: manifest[name] for name in ("model_id", "adapter_version")}
+        return found
+
     def steps(self) -> list[int]:
         """Of the checkpoints that are there, rising."""
         names = (path.name for path in self._folder.glob("ckpt-*"))

@@ -7,7 +7,7 @@ import tensorflow as tf
 import told_users
 
 from antiphon import recommend, work
-from antiphon.config import load
+from antiphon.config import dump, load
 from antiphon.recommend import show
 from feature_store import knowledge_shards, knowledge_view, user_knowledge
 from feature_store.examples import read_rows
@@ -97,3 +97,25 @@ def test_knowledge_of_another_adapter_is_not_sent(run):
     again = told_users.write(source / "refreshed", run.folder / "examples", tell, adapter_version="7")
     knowledge_view.write(again, source / knowledge_view.FOLDER, run.features.online, "told")
     assert not recommend._known(run, chosen, users)[1].any()
+
+
+def test_a_language_model_that_was_trained_along_tells_of_users_once_for_serving_to_look_up(
+    repository, tiny_llm, tmp_path
+):
+    small = [f"variants.live.coco.{name}={value}" for name, value in
+             {"enabled": "true", "codes": 8, "selected": 2, "threshold": 0.2}.items()]  # fmt: skip
+    small += [f"llm.{field}" for field in (f"model={tiny_llm}", "d=4", "rank=2", "max_tokens=24")]
+    small += [f"runs={tmp_path}", f"data.path={repository / 'configs' / 'example_tables'}", "train.epochs=1"]
+    config = load(repository / "configs" / "tiny.yaml", small)
+    config = replace(config, variants={"live": replace(config.variants["live"], cluster="")})
+    config.folder.mkdir()
+    (config.folder / "config.yaml").write_text(dump(config))
+    for stage in (work.ingest, work.features, work.examples, work.train("live"), work.export):
+        stage(config)
+    chosen, users = work.chosen(config), read_rows(config.folder / "examples", "test", ["user_id"])["user_id"]
+    vectors, mask = recommend._known(config, chosen, users.to_pylist())
+    told = user_knowledge.of_split(config.folder / "models" / "live" / "knowledge", config.folder / "examples", "test")
+    assert mask[:, :2].all()  # the shared prompts
+    np.testing.assert_array_equal(mask, told.mask)
+    np.testing.assert_array_equal(vectors, told.vectors)
+    assert not recommend._known(config, chosen, ["nobody"])[1].any()

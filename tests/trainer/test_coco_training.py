@@ -14,7 +14,9 @@ import tensorflow as tf
 
 from antiphon import llm
 from antiphon.config import dump, load
-from trainer import checkpoint, evaluate, explain, export, saved, spaces, train
+from feature_store import user_knowledge
+from feature_store.errors import DataError
+from trainer import checkpoint, evaluate, explain, export, knowing, saved, spaces, train
 from trainer.config import (
     CocoConfig,
     EvaluateConfig,
@@ -105,6 +107,23 @@ def test_the_examples_are_whose_target_rose_most_the_median_and_whose_fell_most(
     known = Outcomes(above=np.array([1, 4, 5, 7, 30]), **counts)
     assert explain.changes(alone, known).tolist() == [8, 1, 0, -2, -25]
     assert explain.chosen(alone, known) == {"rose most": 0, "median": 2, "fell most": 4}
+
+
+def test_what_serving_looks_up_is_what_evaluation_is_told(whole, side, shop, tmp_path, monkeypatch):
+    folder, _, _ = whole
+    asked = (shop / "examples", folder, tmp_path / "known", LinkConfig(side.address))
+    made_by = knowing.run(*asked)["made_by"]
+    data = Examples(shop / "examples")
+    restored, told = saved.load(folder, data), user_knowledge.of_split(tmp_path / "known", data.folder, "test")
+    assert made_by["adapter_version"].startswith(f"{restored.step}-")
+    rows, reader = next(held_out(data, "test", 10, 1000)), Reader(LlmLink(asked[-1], 4), restored.step)
+    selection = restored.recommender.selection(rows.history, restored.recommender.pull())
+    answer = reader.through(reader.client())(selection, rows.history)
+    np.testing.assert_array_equal(told.mask, answer.mask)
+    np.testing.assert_allclose(told.vectors[told.mask], answer.h.numpy()[told.mask], rtol=1e-4, atol=1e-6)
+    monkeypatch.setattr(LlmLink, "status", lambda link: '{"adapters": {"1": {}}}')
+    with pytest.raises(DataError, match=f"one of those that the side process at .* has: 1 .got {restored.step}"):
+        knowing.run(*asked)
 
 
 def test_the_export_takes_knowledge_and_without_it_answers_by_behaviour_alone(whole, side, shop, tmp_path):
