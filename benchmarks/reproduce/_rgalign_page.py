@@ -98,6 +98,7 @@ def body(
     """The page's sections, of what is known. ``name`` is the page's; ``measured`` are `_rgalign_rewards`' agreement
     and `_rgalign_contrast`'s contrast."""
     yield from _verdict(name, steps)
+    yield from _sizes(shared)
     for title, kinds in (("Table 2", TABLE_2), ("Table 3: pooling", TABLE_3), ("Table 4: Best-of-N", TABLE_4),
                          ("The query's weight, accumulation, and other readings", OTHERS)):  # fmt: skip
         lines = list(_lines(results, kinds))
@@ -157,6 +158,13 @@ def _verdict(name: str, steps: Mapping[str, Any]) -> Iterator[str]:
         f"{'; '.join(told)}.{missing}**"
     )
     yield f"![Each step's difference, with its interval]({name}.svg)"
+
+
+def _sizes(shared: Mapping[str, Any]) -> Iterator[str]:
+    told = [each["summary"] for name, each in shared.items() if name.startswith("requests/")]
+    if told:
+        train, valid, test = (f"{told[0][split]:,}" for split in ("train", "valid", "test"))
+        yield f"Rankers learn from {train} sessions, are chosen by {valid} and tested on {test}."
 
 
 def _lines(results: Results, kinds: Mapping[str, Row]) -> Iterator[list[str]]:

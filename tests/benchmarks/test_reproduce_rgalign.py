@@ -143,7 +143,9 @@ def test_the_page_says_which_steps_hold_with_the_published_figures_beside_ours()
     best = {"sessions": 9, "samples": 7, "by_teacher": {"ranker": 7}, "tie_rate": 0.5, "tie_rate_after_margin": 0.25,
             "pairs": 6, "pairs_by_ndcg": 4}  # fmt: skip
     tuned = {"items": 7, "updates": 2, "first": {"loss": 3.0, "nearest": 0.1}, "last": {"loss": 2.0, "nearest": 0.5}}
-    stages = {"best/v2": {"seconds": [60.0, 90.0], "summary": best},
+    split = {"train": 1200, "valid": 30, "test": 40}
+    stages = {"requests/last": {"seconds": [1.0, 1.0], "summary": split},
+              "best/v2": {"seconds": [60.0, 90.0], "summary": best},
               "tuned/v2-1/cl": {"seconds": [120.0, 30.0], "summary": tuned}}  # fmt: skip
     agreed = {"sessions": 9, "differ": 0.5, "best": 0.75, "chance": 0.25, "pairs": 0.8, "pairs_by_margin": 0.85}
     agreed["placed"] = {**agreed, "best": 0.78}
@@ -161,6 +163,7 @@ def test_the_page_says_which_steps_hold_with_the_published_figures_beside_ours()
     assert "the best by reward is truly best in 78.0% (at random 25.0%)" in page
     assert "| v2-1/cl | 7 | 2 | 3.0000 → 2.0000 | 0.1000 → 0.5000 |  |" in page
     assert "| tuning | 1 | 2.0 | 0.5 |" in page
+    assert "Rankers learn from 1,200 sessions, are chosen by 30 and tested on 40." in page
     assert "0.875 with a deviation of 0.010, that with its own 0.900" in page
     assert "the loss has 0.20 to tell them apart by" in page
     assert "0.000 with a deviation of 0.100, and 0.250: 2.0." in page
