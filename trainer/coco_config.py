@@ -46,7 +46,7 @@ class CocoConfig:
     weights: str = "softmax"  # of the selected: softmax of the cosines over all codes (Eq. 2) | cosine
     temperature: float = 0.1  # τ of that softmax
     gate: str = "straight_through"  # a weight lets a gradient through | scaled: and scales its prompt | off
-    commitment: float = 0.25  # of e_u to its codes, beside that of the codes to e_u
+    commitment: float = 0.0  # of e_u to its codes, beside that of the codes to e_u: with it all users come to one e_u
     orthogonality: str = "squared"  # mean squared cosine of two codes | signed: sum of cosines, Eq. 6 as printed
     fusion: str = "attention"  # attention: Eq. 7 | concat: CoCo_fea | mlp: CoCo_mlp
     heads: int = 1  # of the alignment attention

@@ -25,12 +25,12 @@ class Spaces:
     Attributes:
       behaviour: (U, d) h_RS. semantic: (U, d) what is known of each user, the mean over its prompts, as the alignment
         attention reads it beside h_RS.
-      selected: (U,) m, how many codes were selected.
+      codes: (U, most) those selected, nearest first; -1 where there are fewer.
     """
 
     behaviour: np.ndarray
     semantic: np.ndarray
-    selected: np.ndarray
+    codes: np.ndarray
 
 
 def trained(
@@ -84,6 +84,6 @@ def _spaces(
         knowledge = know(selection, history)
         there = tf.cast(knowledge.mask, h.dtype)[..., None]
         known = tf.reduce_sum(coco.fusion.lift(knowledge.h) * there, axis=1) / tf.reduce_sum(there, axis=1)
-        chosen = tf.math.count_nonzero(selection.mask, axis=1) - coco.config.shared
-        parts.append((h.numpy(), known.numpy(), chosen.numpy()))
+        codes = tf.where(selection.mask[:, coco.config.shared :], selection.index, -1)
+        parts.append((h.numpy(), known.numpy(), codes.numpy()))
     return Spaces(*(np.concatenate(part) for part in zip(*parts, strict=True)))

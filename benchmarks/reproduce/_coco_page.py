@@ -140,7 +140,8 @@ nearest others that are of the other space: 0 where the spaces lie apart, about 
     ),
     "selected": (
         "Figure 9: how many prompts a user gets",
-        "m, the codes above θ, of test users; `train.coco.selected` is the most there can be.",
+        "m, the codes above θ, of test users; `train.coco.selected` is the most there can be. Above it how many sets\n"
+        "of codes they have: with one for all, prompts would be nobody's own.",
     ),
 }
 

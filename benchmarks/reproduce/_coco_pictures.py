@@ -135,8 +135,10 @@ def _spaces(reproduction: Reproduction, results: Results) -> Markup | None:
 def _selected(reproduction: Reproduction, results: Results) -> Markup | None:
     panels = []
     for row in observed(reproduction, results, "selected"):
-        counts = {int(number): count for number, count in results.rows[row].told["selected"].items()}
-        name = f"{reproduction.titles[row.data]}, {reproduction.titles[row.backbone]}: users by m"
+        told = results.rows[row].told
+        counts = {int(number): count for number, count in told["selected"].items()}
+        apart = f"{told['sets']:,} sets of codes for {sum(counts.values()):,} users"
+        name = f"{reproduction.titles[row.data]}, {reproduction.titles[row.backbone]}: {apart}"
         panels.append(_plots.bars(name, "m", counts))
     return _plots.compose(panels, "how many codes users have") if panels else None
 

@@ -84,8 +84,9 @@ def _spaces(row: Row, config: Config) -> dict[str, Any]:
         when: _plane.lay({"behaviour": one.behaviour[:DRAWN], "semantic": one.semantic[:DRAWN]})
         for when, one in sorted(drawn.items(), reverse=True)
     }
-    counts = Counter(after.selected.tolist())
-    return {"selected": {str(m): counts[m] for m in sorted(counts)}, "spaces": planes}
+    counts = Counter((after.codes >= 0).sum(axis=1).tolist())
+    sets = len({frozenset(codes) for codes in after.codes.tolist()})
+    return {"selected": {str(m): counts[m] for m in sorted(counts)}, "sets": sets, "spaces": planes}
 
 
 def group(row: Row, baseline: Row, config: Config) -> Mapping[str, Collection[str]]:

@@ -22,7 +22,7 @@ MODEL = ModelConfig(d=6, blocks=1, heads=2, max_length=4, dropout=0.0)
 # A gate that scales, and no L_Q: what is left of the loss has no stopped gradient, but for M.
 COCO = CocoConfig(
     enabled=True, codes=5, selected=2, threshold=0.0, gate="scaled", gamma=0.0, residual=False, heads=2,
-    width=WIDTH, knowledge_width=4, scale=0.4,
+    width=WIDTH, knowledge_width=4, scale=0.4, commitment=0.25,
 )  # fmt: skip
 HISTORY = tf.constant([[0, 1, 2, 3], [0, 6, 5, 2], [4, 3, 2, 1], [0, 0, 5, 4]])
 TARGETS = tf.constant([[0, 2, 3, 9], [0, 5, 2, 3], [3, 2, 1, 8], [0, 0, 4, 7]])

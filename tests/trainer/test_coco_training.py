@@ -167,8 +167,8 @@ def test_spaces_hold_what_the_model_and_the_language_model_make_of_users_now_and
     model = saved.load(folder, Examples(examples)).recommender
     rows = next(held_out(Examples(examples), "test", 10, 7))
     np.testing.assert_allclose(found.behaviour, model.embed(rows.history, model.pull()), rtol=1e-5, atol=1e-6)
-    assert found.semantic.shape == (7, 8) and len(found.selected) == 7
-    assert ((found.selected >= 0) & (found.selected <= 2)).all()
+    assert found.semantic.shape == (7, 8) and found.codes.shape == (7, 2)
+    assert ((found.codes >= -1) & (found.codes < 8)).all()
 
     train.run(examples, None, tmp_path, config(side, epochs=1, coco=CocoConfig(), llm=LinkConfig()))
     before = [spaces.untrained(examples, folder, tmp_path, "", link, users=7)]

@@ -70,7 +70,7 @@ class Twin:
         there, unit = history > 0, torch.nn.functional.normalize
         h = self.behaviour(history, there)
         codes, shared, project = (self.of(getattr(self.coco.codebook, name)) for name in ("codes", "shared", "project"))
-        e = h[:, -1] @ project
+        e = self.coco.codebook.length * unit(h[:, -1] @ project, dim=-1)
         cosines = unit(e, dim=-1) @ unit(codes, dim=-1).T
         nearest, index = cosines.topk(config.selected)
         chosen, weights = codes[index], (cosines / config.temperature).softmax(-1).gather(1, index)

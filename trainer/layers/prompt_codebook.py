@@ -29,7 +29,7 @@ class Selection(NamedTuple):
 
 
 class PromptCodebook(tf_keras.layers.Layer):
-    """K codes z, S prompts that all users share, and the projection of h_RS to their width, e_u.
+    """K codes z, S prompts that all users share, and W, by which h_RS comes to their width, e_u.
 
     Args:
       initial: (K, D), the codes at first. shared: (S, D), the shared prompts at first; None draws them from ``seed``
@@ -48,12 +48,11 @@ class PromptCodebook(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self.config, self.seed = config, seed
         self._initial, self._shared, self._scale = initial, shared, scale
+        self.length = float(np.sqrt(np.mean(np.sum(np.square(initial), axis=1))))  # of e_u
 
     def build(self, shape: tf.TensorShape) -> None:
         d, width = shape[-1], self._initial.shape[1]
-        level = float(np.sqrt(np.mean(self._initial**2)))
-        # h_RS has values of about 1: e_u then starts at the codes' scale.
-        near = tf_keras.initializers.RandomNormal(stddev=level * d**-0.5, seed=self.seed)
+        near = tf_keras.initializers.RandomNormal(stddev=d**-0.5, seed=self.seed)
         drawn = tf_keras.initializers.RandomNormal(stddev=self._scale, seed=self.seed + 1)
         given = tf_keras.initializers.Constant(self._initial)
         common = drawn if self._shared is None else tf_keras.initializers.Constant(self._shared)
@@ -63,7 +62,10 @@ class PromptCodebook(tf_keras.layers.Layer):
         super().build(shape)
 
     def call(self, h: tf.Tensor, selected: Selection | None = None) -> Selection:
-        """h (B, d) -> the users' prompts: the codes whose cosine to e_u = h W is above θ, so many at most.
+        """h (B, d) -> the users' prompts: the codes whose cosine to e_u is above θ, so many at most.
+
+        e_u is h W at the length that the codes began with: of any other, L_Q would take the codes from the length of
+        what a language model reads.
 
         A user without such a code gets the shared prompts alone; L_Q is then of the nearest code.
 
@@ -71,8 +73,8 @@ class PromptCodebook(tf_keras.layers.Layer):
           selected: take the codes of this selection, as they are now, in place of the nearest.
         """
         config = self.config
-        e = tf.matmul(h, self.project)  # (B, D)
-        cosines = tf.matmul(unit(e), unit(self.codes), transpose_b=True)  # (B, K)
+        e = unit(tf.matmul(h, self.project))  # (B, D)
+        cosines = tf.matmul(e, unit(self.codes), transpose_b=True)  # (B, K)
         if selected is None:
             nearest, index = tf.math.top_k(cosines, config.selected)
             there = nearest > config.threshold  # (B, selected)
@@ -85,7 +87,7 @@ class PromptCodebook(tf_keras.layers.Layer):
         shared = tf.tile(self.shared[None], (users, 1, 1))
         prompts = tf.concat([shared, prompts * tf.cast(there, h.dtype)[..., None]], axis=1)
         mask = tf.concat([tf.ones((users, config.shared), tf.bool), there], axis=1)
-        return Selection(prompts, mask, self._quantization(e, chosen, there), index, weights)
+        return Selection(prompts, mask, self._quantization(self.length * e, chosen, there), index, weights)
 
     def book(self) -> tuple[np.ndarray, np.ndarray]:
         """The codes (K, D) and the shared prompts (S, D) as they are."""

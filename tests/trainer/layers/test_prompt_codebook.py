@@ -3,17 +3,19 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from trainer.config import CocoConfig
 from trainer.layers.prompt_codebook import FixedPrompts, PromptCodebook
 
 CODES = np.array([[2.0, 0.0], [0.0, 1.0], [-3.0, 0.0]], np.float32)
+LENGTH = ((4 + 1 + 9) / 3) ** 0.5
 USERS = tf.constant([[1.0, 0.0], [0.6, 0.8], [0.0, -5.0]])  # cosines: 1, 0, −1 | 0.6, 0.8, −0.6 | 0, −1, 0
-CONFIG = CocoConfig(codes=3, shared=1, selected=2, threshold=0.45)
+CONFIG = CocoConfig(codes=3, shared=1, selected=2, threshold=0.45, commitment=0.25)
 
 
 def codebook(config=CONFIG, codes=CODES):
-    """Its projection is the identity, so e_u is h, and its shared prompt (7, 8)."""
+    """W is the identity, so e_u is h at LENGTH, and the shared prompt is (7, 8)."""
     made = PromptCodebook(config, codes)
     made.build(tf.TensorShape((None, 2)))
     made.project.assign(np.eye(2))
@@ -40,18 +42,44 @@ def test_no_more_than_so_many_are_selected():
 
 
 def test_quantization_is_the_mean_over_the_selected_codes_or_of_the_nearest_one():
-    """‖e − z‖²: 1 | (0.6² + 0.2² = 0.4 and 1.4² + 0.8² = 2.6) | of the nearest, which comes first of a tie, 4 + 25."""
+    """‖e − z‖² of e = L (1, 0) and (2, 0) | L (0.6, 0.8) and (0, 1), (2, 0) | L (0, −1) and (2, 0), first of a tie."""
     found = codebook()(USERS).quantization
-    np.testing.assert_allclose(found, [1.25 * 1.0, 1.25 * 1.5, 1.25 * 29.0], rtol=1e-5)
+    first, third = (LENGTH - 2) ** 2, LENGTH**2 + 4
+    second = (0.6 * LENGTH) ** 2 + (0.8 * LENGTH - 1) ** 2, (0.6 * LENGTH - 2) ** 2 + (0.8 * LENGTH) ** 2
+    np.testing.assert_allclose(found, [1.25 * first, 1.25 * sum(second) / 2, 1.25 * third], rtol=1e-5)
 
 
 def test_codes_go_to_the_user_and_the_user_a_quarter_as_fast_to_its_codes():
-    made, users = codebook(), tf.Variable(USERS)
+    """Codes by 2 (z − e); a user by the part of 0.25 · 2 (e − z) that turns e, L / |h| times."""
+    made, users = codebook(changed(selected=1)), tf.Variable(USERS[1:2])
     with tf.GradientTape() as tape:
         loss = made(users).quantization[0]
     codes, user = tape.gradient(loss, [made.codes, users])
-    np.testing.assert_allclose(tf.convert_to_tensor(codes), [[2.0, 0.0], [0, 0], [0, 0]], atol=1e-6)  # 2 (z − e)
-    np.testing.assert_allclose(user[0], [-0.5, 0.0], atol=1e-6)  # 0.25 · 2 (e − z)
+    expected = [[0, 0], [-2 * 0.6 * LENGTH, 2 * (1 - 0.8 * LENGTH)], [0, 0]]
+    np.testing.assert_allclose(tf.convert_to_tensor(codes), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(user[0], [0.24 * LENGTH, -0.18 * LENGTH], rtol=1e-5)
+
+
+@pytest.mark.parametrize("commitment", [0.25, CocoConfig().commitment])
+def test_codes_come_to_users_who_stay_apart_unless_they_are_drawn_to_the_codes_too(commitment):
+    """Of L_Q alone with a commitment the best is few points for all: nothing is rebuilt from what is selected."""
+    draw = np.random.default_rng(0)
+    users = tf.constant(draw.normal(0.3, size=(200, 16)), tf.float32)
+    config = CocoConfig(codes=16, shared=1, selected=2, threshold=0.3, commitment=commitment)
+    made = PromptCodebook(config, (draw.normal(size=(16, 32)) / 32**0.5).astype(np.float32))
+    made.build(tf.TensorShape((None, 16)))
+    adam, first = tf_keras.optimizers.Adam(1e-2), float(tf.reduce_mean(made(users).quantization))
+    for _ in range(400):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(made(users).quantization)
+        gradients = zip(tape.gradient(loss, made.trainable_variables), made.trainable_variables, strict=True)
+        adam.apply_gradients([pair for pair in gradients if pair[0] is not None])
+    found = made(users)
+    sets = {tuple(codes[there]) for codes, there in zip(found.index.numpy(), found.mask.numpy()[:, 1:], strict=True)}
+    if commitment:
+        assert float(loss) < 0.1 * first and len(sets) < 30
+    else:
+        assert 0.1 * first < float(loss) < 0.9 * first and len(sets) > 50
 
 
 @pytest.mark.parametrize(
