@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from trainer import checkpoint, epoch_entry, optimizers
+from trainer import checkpoint, epoch_entry, optimizers, rpc
 from trainer.averaging import WeightAverage
 from trainer.checkpoint_writer import CheckpointWriter
 from trainer.cluster.strategy import Result, Runtime
@@ -83,6 +83,7 @@ class Trainer:
         Raises:
           OSError: the last checkpoint could not be written. Training goes on without one before.
           FloatingPointError: the loss is no number.
+          ConnectionError: the side process of a language model could not be reached, or refused a step.
         """
         self.monitor.servers(server_bytes(self.task.tables, self.task.dense, self.runtime.ps_devices))
         with Stopping(self.config.grace_seconds) as stopping:
@@ -90,9 +91,12 @@ class Trainer:
             if self.task.link is not None:
                 self.task.link.begin(self._phase_step)
             board = tf.summary.create_file_writer(str(self.folder / "tensorboard"))
-            while self.progress.epoch < self.epochs and not self.progress.stopped:
-                if not self._epoch(stopping, board):
-                    break
+            try:
+                while self.progress.epoch < self.epochs and not self.progress.stopped:
+                    if not self._epoch(stopping, board):
+                        break
+            except tf.errors.InvalidArgumentError as error:
+                raise rpc.told(error) or error from None
             board.close()
             error = self._settle()
             if stopping.requested:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import uuid
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from tensorflow.distribute.experimental.rpc.kernels import gen_rpc_ops
 
 _CANCELLED, _DEADLINE, _UNAVAILABLE = 1, 4, 14
 """Codes that say that nobody answered. Others are the server's own, and sending again would not help."""
+_LOST, _REFUSED = "llm.address: ", "the language model at "
 
 
 def client(address: str) -> tf.Tensor:
@@ -77,12 +79,18 @@ def call(
     unanswered = tf.reduce_any(tf.equal(code, (_CANCELLED, _DEADLINE, _UNAVAILABLE)))
     said = tf.where(
         unanswered,
-        tf.strings.join([f"llm.address: {address} could not be reached for ", waited, f" s ({method}: ", message, ")"]),
-        tf.strings.join([f"the language model at {address} refused {method}: ", message]),
+        tf.strings.join([f"{_LOST}{address} could not be reached for ", waited, f" s ({method}: ", message, ")"]),
+        tf.strings.join([f"{_REFUSED}{address} refused {method}: ", message]),
     )
     checked = tf.debugging.Assert(tf.equal(code, 0), [said], summarize=1)
     with tf.control_dependencies([checked] if checked is not None else []):
         return [tf.identity(value) for value in values]
+
+
+def told(error: tf.errors.InvalidArgumentError) -> ConnectionError | None:
+    """What a call inside a graph raised, without the graph's own words; None where no call did."""
+    found = re.search(rf"\[((?:{_LOST}|{_REFUSED}).*)\]", error.message)
+    return ConnectionError(found[1]) if found else None
 
 
 def _shaped(values: Sequence[tf.Tensor], gives: Sequence[tf.TensorSpec]) -> list[tf.Tensor]:

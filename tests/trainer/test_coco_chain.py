@@ -1,6 +1,7 @@
 """CoCo over a real side process in float64: the whole chain of gradients, and the mask on its way."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -105,11 +106,16 @@ class Given:
 
 
 def test_half_the_batch_by_each_of_two_workers_is_the_whole_batch_by_one(side_process):
-    """With ``llm.accumulate`` the side process averages as synchronous workers do. Both halves have six positions."""
+    """With ``llm.accumulate`` the side process averages as synchronous workers do. Both asked before either learns,
+    and they learn at once; both halves have six positions."""
     side = side_process(dropout=0.0, checkpoint_updates=10**6, accumulate=2)
     coco = replace(COCO, gamma=0.25)
     halves = Chain(side, coco)
-    parts = [halves.step(1, slice(0, 2)), halves.step(2, slice(2, 4))]
+    rows = {1: slice(0, 2), 2: slice(2, 4)}
+    asked = {number: halves.ask(number, mine) for number, mine in rows.items()}
+    with ThreadPoolExecutor(2) as pool:
+        taken = pool.map(lambda number: halves.taken(number, rows[number], asked[number])[1], rows)
+        parts = [[gradient.numpy() for gradient in each] for each in taken]
     of_halves = adapter(side, halves, 2)
     whole = Chain(side, coco)
     once = whole.step(1)
