@@ -206,7 +206,6 @@ def test_options_choose_rows_and_what_cannot_be_is_told(capsys):
     assert f"It costs {len(rows())} rows" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_the_slice_does_every_kind_of_row_and_shares_what_they_need(tmp_path, capfd):
     command = ["reproduce", "--debug", "rgalign", "--quick", "--runs", str(tmp_path)]
     assert main(command) == 0

@@ -66,12 +66,14 @@ def test_without_the_query_the_answer_is_that_of_no_query(exported, asked):
 
 
 def test_the_index_of_intents_is_of_the_version_and_of_length_1(exported):
-    summary, _ = exported
+    summary, served = exported
     folder = tower_export.Path(summary["path"]) / "assets.extra" / tower_export.INDEX
     manifest = folders.read_manifest_of("intent_index", folder, "vectors of intents")
     assert (manifest["model"], manifest["version"], manifest["width"]) == ("qe_rec", 1, 8)
     assert json.loads((folder / "ids.json").read_text()) == chat_requests.INTENTS
-    np.testing.assert_allclose(np.linalg.norm(np.load(folder / "vectors.npy"), axis=1), np.ones(6), rtol=1e-5)
+    vectors = np.load(folder / "vectors.npy")
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), np.ones(6), rtol=1e-5)
+    np.testing.assert_array_equal(vectors, served.vectors)  # what is served looks intents up in the same
     told = json.loads((folder.parent / "manifest.json").read_text())
     assert told["signatures"] == ["rank", "rank_without_query", "serving_default"]
     assert told["query"] == {"width": 4, "model_id": "m", "adapter_version": "base"}

@@ -7,6 +7,7 @@ from feature_store.chat_config import ChatConfig, IntentsConfig, SimulateConfig
 from feature_store.datasets import intents
 from feature_store.datasets.chatbot import simulate
 from feature_store.datasets.chatbot.features import SCHEMA
+from feature_store.datasets.chatbot.regions import REGIONS
 from feature_store.datasets.chatbot.situations import Situations
 
 
@@ -44,6 +45,16 @@ def test_every_feature_has_values_in_some_session(made):
         values = rows[each.name]
         given = values.map(len) > 0 if each.is_list or each.kind == "text" else values.notna()
         assert given.any(), each.name
+
+
+def test_regions_have_their_own_mix_and_the_sessions_five_weeks(made):
+    _, _, rows, _ = made
+    users = rows.drop_duplicates("user_id")
+    shares = users["region"].value_counts(normalize=True).sort_index()
+    np.testing.assert_allclose(shares, [region.share for region in REGIONS], atol=0.04)
+    boleto = users["default_payment"] == 8
+    assert boleto.any() and set(users["region"][boleto]) == {8}
+    assert rows["session_time"].dt.isocalendar().week.nunique() == 5
 
 
 def test_only_the_last_week_tells_its_true_intents(made):
