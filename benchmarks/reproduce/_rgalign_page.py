@@ -11,6 +11,7 @@ from scipy import stats
 from antiphon.html import Markup
 from benchmarks.reproduce import _plots, _tables
 from benchmarks.reproduce._rgalign_rows import (
+    BARE,
     BASELINE,
     FULL,
     ORACLE,
@@ -25,7 +26,7 @@ from benchmarks.reproduce._rgalign_rows import (
     WRITTEN,
     Row,
     Step,
-    chain,
+    chains,
 )  # fmt: skip
 from llm_offline.alignment_config import TuneConfig
 from trainer.statistics import Comparison
@@ -68,7 +69,9 @@ TABLE_4 = {
     **{f"{v.upper()}, calibrated": Row(QE, f"{v}-cl", True, 1) for v in ("v1", "v2", "v3", "v4")},
 }  # fmt: skip
 OTHERS = {
-    "QE-Rec, ω 0.7": UNALIGNED, **{f"QE-Rec, {name.replace('_', ' ')}": Row(name) for name in SWITCHES},
+    "QE-Rec, ω 0.7": UNALIGNED,
+    **{f"QE-Rec, {name.replace('_', ' ')}": Row(name) for name in SWITCHES if name != BARE},
+    "without confidence, baseline": Row(BARE),
     "without confidence, SFT & CL, not calibrated": Row(UNSURE, FULL, False, 1),
     "without confidence, SFT & CL": Row(UNSURE, FULL, True, 1),
     "SFT & CL, a part's negatives, not calibrated": Row(QE, "v2-part", False, 1),
@@ -144,20 +147,27 @@ def over_seeds(each: Sequence[float]) -> float:
 
 
 def _verdict(name: str, steps: Mapping[str, Any]) -> Iterator[str]:
-    known = [step for step in chain() if step.about in steps]
+    found = [told for title, chain in chains().items() if (told := _order(title, chain, steps))]
+    if found:
+        yield from found
+        yield f"![Each step's difference, with its interval]({name}.svg)"
+
+
+def _order(title: str, chain: Sequence[Step], steps: Mapping[str, Any]) -> str:
+    """What became of the paper's order; nothing where none of its steps is known."""
+    known = [step for step in chain if step.about in steps]
     if not known:
-        return
+        return ""
     by = {metric: [holds(steps[step.about], metric) for step in known] for metric in ("gauc", "ndcg@3")}
-    whole = len(known) == len(chain())
+    whole = len(known) == len(chain)
     kept = whole and all(one == "holds" for each in by.values() for one in each)
     told = [f"{step.about}: by GAUC {gauc}, by N@3 {gain}"
             for step, gauc, gain in zip(known, *by.values(), strict=True)]  # fmt: skip
     missing = "" if whole else " Steps that are not named are not measured yet."
-    yield (
-        f"**The paper's order, each step at p < {ALPHA}: {'holds' if kept else 'does not hold as a whole'}. "
+    return (
+        f"**{title}, each step at p < {ALPHA}: {'holds' if kept else 'does not hold as a whole'}. "
         f"{'; '.join(told)}.{missing}**"
     )
-    yield f"![Each step's difference, with its interval]({name}.svg)"
 
 
 def _sizes(shared: Mapping[str, Any]) -> Iterator[str]:

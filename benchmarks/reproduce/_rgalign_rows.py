@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,13 @@ WRITTEN = "-query"
 """After a tuned reasoner's name: likewise the vector of the query that it writes."""
 UNSURE, EVEN = "without_confidence", "omega_0.5"
 """What one seed put above the paper's reading: these have all seeds."""
+BARE = "two_towers_without_confidence"
+"""The baseline for `UNSURE`."""
 SWITCHES: Mapping[str, Mapping[str, Any]] = {
     **{f"omega_{omega:g}": {"omega": omega} for omega in (0.3, 0.5, 0.9)},
     "softmax_target": {"target": "softmax"},
     UNSURE: {"confidence": False},
+    BARE: {"confidence": False},
 }
 """QE-Rec with another weight of the query, and where the paper is open, the other reading."""
 OBJECTIVES = ("cl", "scl", "slow", "dpo", "sft", "part")
@@ -58,7 +62,7 @@ class Row:
     seed: int = 1
 
     def __str__(self) -> str:
-        told = [self.model] if self.model in (ORACLE, BASELINE, WITHOUT) else [self.model, self.reasoner]
+        told = [self.model] if self.model in (ORACLE, BASELINE, BARE, WITHOUT) else [self.model, self.reasoner]
         if self.tuning:
             told.append("calibrated" if self.calibrated else "not calibrated")
             told.append(f"tuning {self.tuning}")
@@ -103,7 +107,8 @@ def rows(seeds: int = SEEDS, tunings: int = REASONERS) -> list[Row]:
         found += [Row(QE, name, calibrated, 1, seed) for calibrated in (False, True) for seed in each]
     found += [Row(PLACED, name, False, 1, seed) for name in (STANDARD, SLOW) for seed in each]
     found += [Row(UNSURE, FULL, calibrated, 1, seed) for calibrated in (False, True) for seed in each]
-    return found + [Row(model, seed=seed) for model in SWITCHES for seed in (each if model in (UNSURE, EVEN) else (1,))]
+    several = (UNSURE, BARE, EVEN)
+    return found + [Row(model, seed=seed) for model in SWITCHES for seed in (each if model in several else (1,))]
 
 
 def further(seeds: int = SEEDS, tunings: int = REASONERS) -> list[Row]:
@@ -149,17 +154,26 @@ STEPS = (
     Step(Row(QE), Row(QE, SLOW, True, 1), "QE-Rec < aligned at the paper's rate and calibrated"),
     Step(Row(QE, SLOW, True, 1), Row(QE, FULL, True, 1), "calibrated: at the paper's rate < at ours"),
     Step(Row(QE), Row(UNSURE), "QE-Rec < QE-Rec without the confidence predictor"),
-    Step(Row(UNSURE), Row(UNSURE, FULL, False, 1), "without the confidence predictor: QE-Rec < aligned"),
-    Step(Row(UNSURE), Row(UNSURE, FULL, True, 1), "without the confidence predictor: QE-Rec < aligned and calibrated"),
+    Step(Row(BARE), Row(UNSURE), "without the predictor: baseline < QE-Rec"),
+    Step(Row(UNSURE), Row(UNSURE, FULL, False, 1), "without the predictor: QE-Rec < aligned"),
+    Step(Row(UNSURE, FULL, False, 1), Row(UNSURE, FULL, True, 1), "without the predictor: aligned < calibrated"),
+    Step(Row(UNSURE), Row(UNSURE, FULL, True, 1), "without the predictor: QE-Rec < aligned and calibrated"),
     Step(Row(QE, FULL, True, 1), Row(UNSURE, FULL, True, 1), "calibrated: with the confidence predictor < without"),
     Step(Row(QE), Row(EVEN), "QE-Rec: ω 0.7 < ω 0.5"),
 )
 """The paper's order, each step with a paired test."""
 
 
-def chain() -> tuple[Step, ...]:
-    """baseline < QE-Rec < aligned < aligned and calibrated."""
-    return STEPS[0], STEPS[2], STEPS[3]
+def chains() -> Mapping[str, tuple[Step, ...]]:
+    """baseline < QE-Rec < aligned < aligned and calibrated, by how rankers weigh what they are shown."""
+    found = {"The paper's order": (QE, BASELINE), "The same without the confidence predictor": (UNSURE, BARE)}
+    return {title: tuple(step for step in STEPS if (step.below, step.above) in _pairs(*models))
+            for title, models in found.items()}  # fmt: skip
+
+
+def _pairs(model: str, baseline: str) -> Sequence[tuple[Row, Row]]:
+    each = Row(baseline), Row(model), Row(model, FULL, False, 1), Row(model, FULL, True, 1)
+    return list(pairwise(each))
 
 
 def config(runs: Path) -> Config:
@@ -172,7 +186,7 @@ def config(runs: Path) -> Config:
 
 def ranker(whole: Config, row: Row) -> Any:
     """The settings of a row's ranker."""
-    found = whole.rankers[row.model if row.model in whole.rankers else QE]
+    found = whole.rankers[{BARE: BASELINE}.get(row.model, row.model if row.model in whole.rankers else QE)]
     towers = replace(found.towers, **SWITCHES.get(row.model, {}))
     return replace(found, towers=towers, seed=row.seed)
 

@@ -24,6 +24,7 @@ from beam_jobs import queries as query_job
 from benchmarks.reproduce import _rgalign_contrast, _rgalign_rewards
 from benchmarks.reproduce._once import made_with, once, read
 from benchmarks.reproduce._rgalign_rows import (
+    BARE,
     BASELINE,
     METRICS,
     ORACLE,
@@ -216,7 +217,7 @@ def do(row: Row, runs: Path, configure: Configure) -> dict[str, Any]:
     out = world.evaluation(row)
     told = read(out / "metrics.json")["test"]["overall"]
     found = {"test": {metric: told[metric] for metric in METRICS}, "requests": told["requests"], "users": told["users"]}
-    if row.model not in (ORACLE, BASELINE, WITHOUT):
+    if row.model not in (ORACLE, BASELINE, BARE, WITHOUT):
         asked = folders.read_manifest(world.queries(row), hashes=False)
         found["query"] = {name: asked[name] for name in ("model_id", "adapter_version")}
     if row.tuning:

@@ -16,6 +16,7 @@ from benchmarks.reproduce._once import made_with, once
 from benchmarks.reproduce._rgalign_contrast import measured as contrast
 from benchmarks.reproduce._rgalign_rewards import measured
 from benchmarks.reproduce._rgalign_rows import (
+    BARE,
     BASELINE,
     FULL,
     METRICS,
@@ -26,7 +27,7 @@ from benchmarks.reproduce._rgalign_rows import (
     SWITCHES,
     WRITTEN,
     Row,
-    chain,
+    chains,
     config,
     further,
     ranker,
@@ -58,7 +59,7 @@ def test_every_row_is_once_there_and_all_that_is_published_and_compared_is_among
     full = [row for row in rows() if row.kind == Row(QE, FULL, True, 1)]
     assert [(row.tuning, row.seed) for row in full] == [(t, s) for t in (1, 2) for s in range(1, 6)]
     assert len([row for row in rows(2, 1) if row.model == QE and not row.tuning]) == 8
-    assert [each.about for each in chain()] == [
+    assert [each.about for each in chains()["The paper's order"]] == [
         "baseline < QE-Rec", "QE-Rec < aligned (SFT & CL)", "aligned < aligned and calibrated",
     ]  # fmt: skip
 
@@ -72,7 +73,10 @@ def test_rows_have_the_settings_that_their_names_say(tmp_path):
         assert asked.pooling == (row.reasoner if row.reasoner in ("mean", "eos") else "last")
         assert row.trained_on == ("last" if not row.calibrated or row.reasoner == "last" else row.asked)
     assert ranker(whole, Row(BASELINE)).model.kind == "two_towers"
-    assert [ranker(whole, Row(name)).towers.omega for name in SWITCHES] == [0.3, 0.5, 0.9, 0.7, 0.7]
+    assert [ranker(whole, Row(name)).towers.omega for name in SWITCHES] == [0.3, 0.5, 0.9, 0.7, 0.7, 0.7]
+    bare = ranker(whole, Row(BARE))
+    assert (bare.model.kind, bare.towers.confidence) == ("two_towers", False)
+    assert ranker(whole, Row(BASELINE)).towers.confidence
     assert ranker(whole, Row("softmax_target")).towers.target == "softmax"
     assert whole.align.strategy == "v2" and whole.align.reasoner.model == "smollm2"
     assert _rgalign_cost.hours(rows()) > _rgalign_cost.hours(rows(1, 1)) > _rgalign_cost.hours([Row(QE)]) > 0
@@ -139,7 +143,7 @@ def test_the_page_says_which_steps_hold_with_the_published_figures_beside_ours()
              Row(QE, FULL, True, 1), Row(QE, FULL + WRITTEN, True, 1), Row(QE, "v1-cl", False, 1)]  # fmt: skip
     results = {row: result(row, 0.7 + 0.01 * place) for place, row in enumerate(found)}
     steps = {each.about: step(*how) for each, how in
-             zip(chain(), ((0.02, 0.001), (0.01, 0.4), (-0.02, 0.01)), strict=True)}  # fmt: skip
+             zip(chains()["The paper's order"], ((0.02, 0.001), (0.01, 0.4), (-0.02, 0.01)), strict=True)}  # fmt: skip
     best = {"sessions": 9, "samples": 7, "by_teacher": {"ranker": 7}, "tie_rate": 0.5, "tie_rate_after_margin": 0.25,
             "pairs": 6, "pairs_by_ndcg": 4}  # fmt: skip
     tuned = {"items": 7, "updates": 2, "first": {"loss": 3.0, "nearest": 0.1}, "last": {"loss": 2.0, "nearest": 0.5}}
@@ -167,9 +171,9 @@ def test_the_page_says_which_steps_hold_with_the_published_figures_beside_ours()
     assert "0.875 with a deviation of 0.010, that with its own 0.900" in page
     assert "the loss has 0.20 to tell them apart by" in page
     assert "0.000 with a deviation of 0.100, and 0.250: 2.0." in page
-    all_hold = {each.about: step(0.02, 0.001) for each in chain()}
+    all_hold = {each.about: step(0.02, 0.001) for each in chains()["The paper's order"]}
     assert "each step at p < 0.05: holds." in "\n".join(_rgalign_page.body("rgalign", results, all_hold, {}, {}))
-    by_chance = all_hold | {chain()[1].about: step(0.02, 0.001, (1.0, 2.0, 0.0, -0.5))}
+    by_chance = all_hold | {chains()["The paper's order"][1].about: step(0.02, 0.001, (1.0, 2.0, 0.0, -0.5))}
     page = "\n".join(_rgalign_page.body("rgalign", results, by_chance, {}, {}))
     assert "QE-Rec < aligned (SFT & CL): by GAUC is not significant" in page
     (picture,) = _rgalign_page.pictures("rgalign", steps).values()
