@@ -137,8 +137,7 @@ def _selected(reproduction: Reproduction, results: Results) -> Markup | None:
     for row in observed(reproduction, results, "selected"):
         told = results.rows[row].told
         counts = {int(number): count for number, count in told["selected"].items()}
-        apart = f"{told['sets']:,} sets of codes for {sum(counts.values()):,} users"
-        name = f"{reproduction.titles[row.data]}, {reproduction.titles[row.backbone]}: {apart}"
+        name = f"{reproduction.titles[row.data]}, {reproduction.titles[row.backbone]}: {told['sets']:,} sets"
         panels.append(_plots.bars(name, "m", counts))
     return _plots.compose(panels, "how many codes users have") if panels else None
 
