@@ -9,7 +9,7 @@ from typing import Any
 from scipy import stats
 
 from antiphon.html import Markup
-from benchmarks.reproduce import _plots, _tables
+from benchmarks.reproduce import _plots, _rgalign_learnt, _tables
 from benchmarks.reproduce._rgalign_rows import (
     BARE,
     BASELINE,
@@ -28,12 +28,10 @@ from benchmarks.reproduce._rgalign_rows import (
     Step,
     chains,
 )  # fmt: skip
-from llm_offline.alignment_config import TuneConfig
 from trainer.statistics import Comparison
 
 Results = Mapping[Row, Mapping[str, Any]]
 ALPHA = 0.05
-TAU = TuneConfig().temperature
 COLUMNS = {"gauc": "GAUC", "recall@3": "R@3", "recall@5": "R@5", "ndcg@3": "N@3", "ndcg@5": "N@5", "mrr@3": "MRR@3",
            "mrr@5": "MRR@5", "hit@3": "IHR"}  # fmt: skip
 TESTED = ("gauc", "recall@3", "ndcg@3", "mrr@5")
@@ -110,8 +108,7 @@ def body(
             yield _tables.table(["", "rows", *COLUMNS.values(), "theirs"], lines)
     yield from _steps(steps)
     yield from _places(results)
-    yield from _alignment(shared, measured.get("agreement"))
-    yield from _tuning(shared, measured.get("contrast"))
+    yield from _rgalign_learnt.body(shared, measured)
     yield from _cost(shared)
 
 
@@ -231,65 +228,6 @@ def _theirs(step: Step) -> str:
     return ", ".join(_tables.signed(moved[place]) for place in (0, 1, 3, 5))
 
 
-def _alignment(shared: Mapping[str, Any], agreed: Any) -> Iterator[str]:
-    if written := _summary(shared, "candidates"):
-        yield "## What the reasoner learnt from"
-        yield f"Candidates of {written['sessions']:,} sessions, by teacher:"
-        outcomes = ("kept", "short", "long", "empty")
-        lines = [[name, *(f"{told.get(one, 0):,}" for one in outcomes)] for name, told in written["outcomes"].items()]
-        yield _tables.table(["teacher", "10 to 20 words", *outcomes[1:]], lines)
-    lines = []
-    for strategy in ("v1", "v2", "v3", "v4"):
-        if told := _summary(shared, f"best/{strategy}"):
-            teachers = ", ".join(f"{name} {count:,}" for name, count in told["by_teacher"].items())
-            pairs = f"{told['pairs']:,} ({told['pairs_by_ndcg']:,})"
-            ties = [f"{told[name]:.1%}" for name in ("tie_rate", "tie_rate_after_margin")]
-            lines.append([strategy.upper(), f"{told['sessions']:,}", f"{told['samples']:,}", teachers, *ties, pairs])
-    if lines:
-        head = ["strategy", "sessions", "samples", "by teacher", "best NDCG tied", "margin too", "pairs (by NDCG)"]
-        yield _tables.table(head, lines)
-    if agreed and agreed.get("best") is not None:
-        yield (
-            f"Rewards are by clicks. Judged by the true intents, candidates differ in {agreed['differ']:.1%} of "
-            f"{agreed['sessions']:,} sessions; in these the best by reward is truly best in {agreed['best']:.1%} (a "
-            f"candidate at random in {agreed['chance']:.1%}). Of two candidates that truly differ the reward puts "
-            f"{agreed['pairs']:.1%} in their order, a tie counting half; with the margin, "
-            f"{agreed['pairs_by_margin']:.1%}."
-        )
-    if agreed and agreed.get("placed", {}).get("best") is not None:
-        placed = agreed["placed"]
-        yield (
-            "A candidate's vector is that of a query, and lies elsewhere than those of the sessions that the ranker "
-            "knows. With all candidates' vectors moved and stretched to the mean and deviation of the sessions' "
-            f"(`align.place`; no row is made so) candidates differ in {placed['differ']:.1%}, the best by reward is "
-            f"truly best in {placed['best']:.1%} (at random {placed['chance']:.1%}), and of pairs "
-            f"{placed['pairs']:.1%} are in their order, {placed['pairs_by_margin']:.1%} with the margin."
-        )
-
-
-def _tuning(shared: Mapping[str, Any], contrast: Any) -> Iterator[str]:
-    if contrast:
-        raw, even = contrast["raw"], contrast["standardised"]
-        yield (
-            f"RG-CL compares a session's state with targets by their cosine over τ = {TAU:g}. As published, the cosine "
-            f"of a state with the targets of other intents is {raw['others']:.3f} with a deviation of "
-            f"{raw['deviation']:.3f}, that with its own {raw['own']:.3f}: all of them point in one direction, and the "
-            f"loss has {raw['deviation'] / TAU:.2f} to tell them apart by. Standardised, states and targets each by "
-            f"their own mean and deviation, it is {even['others']:.3f} with a deviation of {even['deviation']:.3f}, "
-            f"and {even['own']:.3f}: {even['deviation'] / TAU:.1f}."
-        )
-    lines = []
-    for name, told in shared.items():
-        if name.startswith("tuned/") and (found := told["summary"]):
-            losses = [" → ".join(f"{found[when][key]:.4f}" for when in ("first", "last") if key in found[when])
-                      for key in ("loss", "nearest", "preferred")]  # fmt: skip
-            lines.append([name.removeprefix("tuned/"), f"{found['items']:,}", f"{found['updates']:,}", *losses])
-    if lines:
-        yield "Tuning, each figure the mean of its first and of its last epoch:"
-        head = ["reasoner", "items", "updates", "loss", "own target nearest", "chosen query gained more"]
-        yield _tables.table(head, lines)
-
-
 def _cost(shared: Mapping[str, Any]) -> Iterator[str]:
     lines = []
     for stage, title in STAGES.items():
@@ -300,10 +238,6 @@ def _cost(shared: Mapping[str, Any]) -> Iterator[str]:
     if lines:
         yield "## What it cost"
         yield _tables.table(["stage", "times", "minutes", "processor minutes"], lines)
-
-
-def _summary(shared: Mapping[str, Any], name: str) -> Any:
-    return shared.get(name, {}).get("summary")
 
 
 def _percent(values: Sequence[float]) -> str:
