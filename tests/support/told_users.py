@@ -1,9 +1,8 @@
 """A folder of user knowledge whose vectors a test chooses, as `antiphon knowledge` would leave it."""
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from feature_store import folders, user_knowledge
+from feature_store import user_knowledge
 from feature_store.examples import read_manifest, read_rows
 from feature_store.splits import SPLITS
 
@@ -22,14 +21,9 @@ def write(folder, examples, tell, parts=2, lost=(), **described):
     rows = [row for row in rows if (row["user_id"], row["split"]) not in lost]
     rows.sort(key=lambda row: (row["user_id"], row["split"]))
     width = next(len(row["vector"]) for row in rows if row["vector"] is not None)
-    with folders.new_folder(folder) as made:
-        kinds = {"label_time": pa.int64(), "part": pa.int64(), "vector": pa.list_(pa.float32())}
-        schema = pa.schema([(n, kinds.get(n, pa.string())) for n in (*user_knowledge.KEYS, "vector")])
-        pq.write_table(pa.Table.from_pylist(rows, schema), made / "0.parquet")
-        manifest = {
-            "kind": user_knowledge.KIND, "model_id": "llm@1", "adapter_version": "base", "parts": parts,
-            "width": width, "events": read_manifest(examples)["events"],
-            "files": [folders.describe(made / "0.parquet", made)], **described,
-        }  # fmt: skip
-        folders.write_manifest(made, manifest)
+    kinds = {"label_time": pa.int64(), "part": pa.int64(), "vector": pa.list_(pa.float32())}
+    schema = pa.schema([(n, kinds.get(n, pa.string())) for n in (*user_knowledge.KEYS, "vector")])
+    made = {"model_id": "llm@1", "adapter_version": "base", "parts": parts, "width": width}
+    told = {**made, "events": read_manifest(examples)["events"], **described}
+    user_knowledge.write(folder, [pa.Table.from_pylist(rows, schema)], told)
     return folder
