@@ -57,6 +57,7 @@ TOLD_NOTHING = {
 """What the new layers and their optimizer do by themselves: all that is told of a user is the first letter of the
 newest title."""
 SWITCHES = {
+    "commitment": Method("e_u drawn to its codes too, as in VQ-VAE", {"commitment": 0.25}),
     "eq9_printed": Method("Eq. 9 as printed", {"elimination": "aligned"}),
     "eq6_printed": Method("Eq. 6 as printed", {"orthogonality": "signed"}),
     "no_residual": Method("Eq. 7 as printed, no residual", {"residual": False}),
