@@ -66,10 +66,13 @@ class LossConfig:
     kind: str = "softmax"  # softmax | sampled_softmax | mixed | in_batch | bce
     negatives: int = 512  # sampled_softmax: drawn by popularity; mixed: so many of the batch's targets, and as many
     # uniform ones
+    exclude_seen: bool = False  # sampled_softmax, mixed: no negative is an item that the user has met by then
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, ("softmax", "sampled_softmax", "mixed", "in_batch", "bce"))
         at_least("negatives", self.negatives, 1)
+        if self.exclude_seen:
+            one_of("kind with exclude_seen", self.kind, ("sampled_softmax", "mixed"))
 
 
 @dataclass(frozen=True)

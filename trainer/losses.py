@@ -76,8 +76,33 @@ def softmax(h: tf.Tensor, items: tf.Tensor, targets: tf.Tensor):
     return loss, gradient
 
 
+def unseen_softmax(h: tf.Tensor, items: tf.Tensor, targets: tf.Tensor, met: tf.Tensor) -> tf.Tensor:
+    """`softmax` over the items that a position has not met, and its target: for few positions, as all logits are held.
+
+    Args:
+      h: (T, d). items: (N, d), row 0 is padding. targets: (T,) in [1, N). met: (T, L) indices, below 1 are none.
+
+    Returns:
+      (T,), a value a position.
+    """
+    logits = tf.matmul(h, items, transpose_b=True)  # (T, N)
+    row = tf.broadcast_to(tf.range(tf.shape(met)[0])[:, None], tf.shape(met))
+    at = tf.reshape(tf.stack([row, tf.maximum(met, 0)], axis=-1), (-1, 2))
+    out = tf.scatter_nd(at, tf.ones_like(at[:, 0]), tf.shape(logits)) > 0
+    out |= tf.range(tf.shape(items)[0]) == 0
+    out &= tf.range(tf.shape(items)[0]) != targets[:, None]
+    logits = tf.where(out, logits.dtype.min, logits)
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+
+
 def sampled_softmax(
-    h: tf.Tensor, hit: tf.Tensor, sample: tf.Tensor, targets: tf.Tensor, ids: tf.Tensor, log_q: tf.Tensor
+    h: tf.Tensor,
+    hit: tf.Tensor,
+    sample: tf.Tensor,
+    targets: tf.Tensor,
+    ids: tf.Tensor,
+    log_q: tf.Tensor,
+    seen: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Softmax over the target and a shared sample, corrected for how often each item is sampled.
 
@@ -86,11 +111,15 @@ def sampled_softmax(
 
     Args:
       h: (T, d). hit: (T, d), the targets' vectors. sample: (S, d). targets: (T,). ids: (S,) sampled items.
-      log_q: (N,), log of each item's expected count in the sample.
+      log_q: (N,), log of each item's expected count in the sample. seen: (T, S) bool, which of the sample are left out
+        of a row besides.
     """
     positive = tf.reduce_sum(h * hit, axis=1, keepdims=True) - tf.gather(log_q, targets)[:, None]
     negative = tf.matmul(h, sample, transpose_b=True) - tf.gather(log_q, ids)[None, :]  # (T, S)
-    negative = tf.where(ids[None, :] == targets[:, None], negative.dtype.min, negative)
+    left_out = ids[None, :] == targets[:, None]
+    if seen is not None:
+        left_out |= seen
+    negative = tf.where(left_out, negative.dtype.min, negative)
     logits = tf.concat([positive, negative], axis=1)
     return tf.reduce_mean(tf.reduce_logsumexp(logits, axis=1) - logits[:, 0])
 

@@ -12,7 +12,7 @@ from trainer.config import LossConfig
 from trainer.layers.groups import by_length, widths
 from trainer.layers.tables import EmbeddingTable
 from trainer.recommender import ATTRIBUTE, Recommender
-from trainer.sampling import Popularity, of_batch, uniform, unseen
+from trainer.sampling import Popularity, first_met, of_batch, uniform, unseen
 from trainer.step import Step
 
 
@@ -61,22 +61,17 @@ class Outputs(NamedTuple):
     target: tf.Tensor  # (T,), 0 where nothing is asked
     hit: tf.Tensor  # (T,), the target's place among ``vectors``
     miss: tf.Tensor | None  # (T,), that of a negative of its own
-    along: tuple[tf.Tensor, ...]
+    row: tf.Tensor  # (T,), in the batch
+    column: tf.Tensor  # (T,), the position
 
     def at(self, where: tf.Tensor) -> Outputs:
         """Those of the positions that are true in ``where`` (T,)."""
-        h, target, hit = (tf.boolean_mask(part, where) for part in (self.h, self.target, self.hit))
-        miss = None if self.miss is None else tf.boolean_mask(self.miss, where)
-        return Outputs(self.vectors, h, target, hit, miss, tuple(tf.boolean_mask(part, where) for part in self.along))
+        return Outputs(self.vectors, *(None if part is None else tf.boolean_mask(part, where) for part in self[1:]))
 
     def joined(self, other: Outputs) -> Outputs:
-        """These positions and then those of ``other``, without what stands along them."""
-        h, target, hit = (
-            tf.concat(pair, axis=0)
-            for pair in ((self.h, other.h), (self.target, other.target), (self.hit, other.hit))
-        )
-        miss = None if self.miss is None else tf.concat([self.miss, other.miss], axis=0)
-        return Outputs(self.vectors, h, target, hit, miss, ())
+        """These positions and then those of ``other``."""
+        pairs = zip(self[1:], other[1:], strict=True)
+        return Outputs(self.vectors, *(None if pair[0] is None else tf.concat(pair, axis=0) for pair in pairs))
 
 
 class Prediction:
@@ -133,8 +128,8 @@ class Prediction:
         attributes = _read_attributes(recommender, step, ids) if self._model.reads_attributes else None
         return Reading(rows, places, recommender.known(step, unique), attributes)
 
-    def outputs(self, read: Reading, batch: Batch, *along: tf.Tensor) -> Outputs:
-        """The model's outputs at the T positions of a batch that are no padding, and ``along`` (B, L) there."""
+    def outputs(self, read: Reading, batch: Batch) -> Outputs:
+        """The model's outputs at the T positions of a batch that are no padding."""
         vectors = self._model.items(read.rows, read.known)
         x = [(vectors, read.places[0])]
         if read.attributes is not None:
@@ -142,20 +137,37 @@ class Prediction:
             x.append((self._model.describe(held, there), own))
         body = encode(self._recommender, self._model, [part for part, _ in x], batch.seed)
         places = [place for place in read.places[1:] if place.shape.rank == 2]
-        found = by_length(body, batch.inputs, *(place for _, place in x), batch.targets, *places, *along)
+        along = (batch.targets, *places, *grid(tf.shape(batch.inputs)))
+        found = by_length(body, batch.inputs, *(place for _, place in x), *along)
         h, target, hit, *rest = found[0], *found[2 + len(x) :]
         miss = rest.pop(0) if len(places) > 1 else None
-        return Outputs(vectors, h, target, hit, miss, tuple(rest))
+        return Outputs(vectors, h, target, hit, miss, *rest)
 
-    def mean(self, read: Reading, batch: Batch, asked: Outputs) -> tf.Tensor:
-        """The loss over positions that have a target."""
+    def mean(self, read: Reading, batch: Batch, asked: Outputs, apart: tf.Tensor | None = None) -> tf.Tensor:
+        """The loss over positions that have a target.
+
+        Args:
+          apart: (T,) bool, few positions, of which no negative is an item that was met by then; None is as the config
+            says. `bce` has no other negatives; `in_batch` has no use for it.
+        """
         kind, vectors, h, target = self._config.kind, asked.vectors, asked.h, asked.target
         hits = tf.gather(vectors, asked.hit)
         if kind == "softmax":
-            return losses.softmax(h, vectors, target)
+            if apart is None:
+                return losses.softmax(h, vectors, target)
+            common, own = asked.at(~apart), asked.at(apart)
+            met = tf.gather(batch.inputs, own.row)
+            met *= tf.cast(tf.range(tf.shape(met)[1]) <= own.column[:, None], met.dtype)
+            alone = losses.unseen_softmax(own.h, vectors, own.target, met)
+            total = losses.softmax(common.h, vectors, common.target) * tf.cast(tf.size(common.target), h.dtype)
+            return (total + tf.reduce_sum(alone)) / tf.cast(tf.maximum(tf.size(target), 1), h.dtype)
         if kind in ("sampled_softmax", "mixed"):
-            sampled = tf.gather(vectors, read.places[2])
-            return losses.sampled_softmax(h, hits, sampled, target, batch.negatives, self._log_q())
+            sampled, seen = tf.gather(vectors, read.places[2]), None
+            if self._config.exclude_seen or apart is not None:
+                first = first_met(batch.inputs, batch.negatives, self._recommender.size)
+                seen = tf.gather(first, asked.row) <= asked.column[:, None]
+                seen = seen if self._config.exclude_seen else seen & apart[:, None]
+            return losses.sampled_softmax(h, hits, sampled, target, batch.negatives, self._log_q(), seen)
         if kind == "bce":
             return losses.binary(h, hits, tf.gather(vectors, asked.miss))
         return losses.in_batch(h, hits, target, tf.constant(self._popularity.probability))

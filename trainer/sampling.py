@@ -76,3 +76,20 @@ def unseen(history: tf.Tensor, targets: tf.Tensor, items: int, seed: tf.Tensor) 
         met = tf.reduce_any(drawn[:, :, i, None] == window[:, None, :], axis=-1)  # (B, L)
         chosen = tf.where(met, chosen, drawn[..., i])
     return chosen
+
+
+def first_met(history: tf.Tensor, items: tf.Tensor, size: int) -> tf.Tensor:
+    """Where each history (B, L) first holds each of some items (S,), which may repeat: (B, S) int32, L where nowhere.
+
+    Args:
+      size: N; indices are below it, and history's below 0 are none.
+    """
+    batch, length = tf.unstack(tf.shape(history))
+    distinct, places = tf.unique(items)
+    column = tf.scatter_nd(distinct[:, None], tf.range(tf.size(distinct)) + 1, (size,)) - 1  # (N,), -1 for others
+    column = tf.gather(column, tf.maximum(history, 0))  # (B, L)
+    row, position = tf.meshgrid(tf.range(batch), tf.range(length), indexing="ij")
+    held = (history > 0) & (column >= 0)
+    at = tf.stack([tf.boolean_mask(row, held), tf.boolean_mask(column, held)], axis=1)
+    nowhere = tf.fill((batch, tf.size(distinct)), length)
+    return tf.gather(tf.tensor_scatter_nd_min(nowhere, at, tf.boolean_mask(position, held)), places, axis=1)

@@ -41,6 +41,15 @@ def test_softmax_of_no_positions_is_zero():
     assert float(losses.softmax(tf.zeros((0, 4)), tf.ones((5, 4)), tf.zeros((0,), tf.int32))) == 0.0
 
 
+def test_unseen_softmax_leaves_out_what_was_met_but_never_the_target():
+    # Items 1, 2 and 3 score 0, ln 3 and ln 2; the first position has met 2, the second its own target 3.
+    h = tf.constant([[1.0], [1.0]])
+    items = tf.constant([[50.0], [0.0], [np.log(3.0)], [np.log(2.0)]])
+    found = losses.unseen_softmax(h, items, tf.constant([3, 3]), tf.constant([[0, 2], [3, -1]]))
+    np.testing.assert_allclose(found, [-np.log(2 / 3), -np.log(2 / 6)], rtol=1e-6)
+    assert losses.unseen_softmax(h[:0], items, tf.zeros((0,), tf.int32), tf.zeros((0, 2), tf.int32)).shape == (0,)
+
+
 def test_sampled_softmax_by_hand():
     # h·v⁺ = ln 2, one sampled item scores ln 3; equal Q cancels: p = 2 / (2 + 3).
     h, hit, sample = tf.constant([[1.0]]), tf.constant([[np.log(2.0)]]), tf.constant([[np.log(3.0)]])
@@ -54,6 +63,14 @@ def test_sampled_softmax_leaves_out_a_sampled_target():
     one = tf.ones((1, 1))
     loss = losses.sampled_softmax(one, one, one, tf.constant([1]), tf.constant([1]), tf.zeros((3,)))
     assert float(loss) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_sampled_softmax_leaves_out_what_a_row_has_seen():
+    # Both rows would have odds 1 to 1 + 1; the first has seen one of the two negatives.
+    zero = tf.zeros((2, 1))
+    seen = tf.constant([[True, False], [False, False]])
+    loss = losses.sampled_softmax(zero, zero, zero, tf.constant([1, 1]), tf.constant([2, 3]), tf.zeros((4,)), seen)
+    assert float(loss) == pytest.approx((np.log(2) + np.log(3)) / 2, rel=1e-6)
 
 
 def test_sampled_softmax_corrects_for_how_often_an_item_is_drawn():

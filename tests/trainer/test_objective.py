@@ -64,6 +64,31 @@ def test_mixed_negatives_are_corrected_for_how_often_both_kinds_draw_them():
     assert float(found) == pytest.approx(np.mean(each), rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["sampled_softmax", "mixed"])
+def test_what_a_user_has_met_by_then_is_no_negative_where_the_loss_says_so(kind):
+    recommender = Recommender(ModelConfig(d=8, blocks=1, max_length=6, dropout=0.0, item_stddev=0.5), 10, seed=1)
+    objective = Prediction(recommender, LossConfig(kind, negatives=8, exclude_seen=True), POPULARITY)
+    batch = objective.batch(HISTORY, TARGETS, tf.constant([1, 2]))
+    with Step(tf.constant(1, tf.int64)) as step:
+        found, _ = objective.loss(step, batch)
+    vectors, negatives = recommender.pull().numpy(), batch.negatives.numpy()
+    h = recommender.model(tf.gather(vectors, HISTORY), HISTORY > 0).numpy()
+    log_q, each = objective._log_q().numpy(), []
+    for row, column in zip(*np.nonzero(HISTORY.numpy()), strict=True):
+        target, met = TARGETS.numpy()[row, column], set(HISTORY.numpy()[row, : column + 1])
+        among = [target, *(i for i in negatives if i != target and i not in met)]
+        logits = vectors[among] @ h[row, column] - log_q[among]
+        each.append(np.log(np.exp(logits).sum()) - logits[0])
+    assert set(negatives) & {1, 2, 3, 5}  # some are left out
+    assert float(found) == pytest.approx(np.mean(each), rel=1e-5)
+
+
+def test_only_losses_that_draw_negatives_can_leave_out_what_was_met():
+    rule = "kind with exclude_seen must be one of 'sampled_softmax', 'mixed', received 'softmax'"
+    with pytest.raises(ValueError, match=rule):
+        LossConfig("softmax", exclude_seen=True)
+
+
 BACKBONES = {
     "sasrec": {}, "bert4rec": {"norm": "post"}, "pinnerformer": {"temperature": 0.2},
     "fdsa": {"attributes": ("categories",)}, "s3rec": {"attributes": ("categories",)},

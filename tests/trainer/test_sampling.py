@@ -1,7 +1,9 @@
 import numpy as np
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
-from trainer.sampling import Popularity, of_batch, uniform, unseen
+from trainer.sampling import Popularity, first_met, of_batch, uniform, unseen
 
 
 def test_popularity_draws_items_by_their_counts():
@@ -42,3 +44,20 @@ def test_a_batch_s_targets_are_drawn_as_often_as_they_stand_in_it():
 
 def test_of_a_batch_without_targets_padding_is_drawn():
     assert of_batch(tf.zeros((2, 3), tf.int32), 4, tf.constant([1, 2])).numpy().tolist() == [0] * 4
+
+
+def test_where_a_history_first_holds_a_negative():
+    history = tf.constant([[0, 3, 5, 3], [-1, 0, 0, 7]])
+    found = first_met(history, tf.constant([3, 9, 5, 3, 1, 7]), 10)
+    np.testing.assert_array_equal(found, [[1, 4, 2, 1, 4, 4], [4, 4, 4, 4, 4, 3]])
+
+
+@given(
+    st.integers(1, 6).flatmap(
+        lambda length: st.lists(st.lists(st.integers(-1, 8), min_size=length, max_size=length), min_size=1, max_size=4)
+    ),
+    st.lists(st.integers(1, 8), min_size=1, max_size=9),
+)
+def test_first_met_is_each_history_s_own_index(history, items):
+    expected = [[row.index(item) if item in row else len(row) for item in items] for row in history]
+    np.testing.assert_array_equal(first_met(tf.constant(history), tf.constant(items), 9), expected)
