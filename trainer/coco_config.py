@@ -50,11 +50,13 @@ class CocoConfig:
     orthogonality: str = "squared"  # mean squared cosine of two codes | signed: sum of cosines, Eq. 6 as printed
     fusion: str = "attention"  # attention: Eq. 7 | concat: CoCo_fea | mlp: CoCo_mlp
     heads: int = 1  # of the alignment attention
+    concatenation: str = "features"  # Eq. 7's: h_RS with each piece of knowledge | tokens: all positions beside them
     residual: bool = True  # h_RS plus what is fused, which starts at 0; false: what is fused alone, as printed
     elimination: str = "adapter"  # M = 1 stops what reaches LoRA | aligned: all of L_r, Eq. 9 as printed
     # | off: LoRA stays as it is
     overlap: bool = False  # a step's knowledge is asked for before the last step's update, while that one computes
     positions: str = "last"  # L_r is of the last position, the one with knowledge | all: of the others too, without
+    exclude_seen: bool = True  # where there is knowledge, no drawn negative of L_r is an item that was met by then
     alpha: float = 0.2  # weight of L_aux
     beta: float = 0.15  # of L_ortho
     gamma: float = 0.25  # of L_Q
@@ -74,6 +76,7 @@ class CocoConfig:
         one_of("gate", self.gate, ("straight_through", "scaled", "off"))
         one_of("orthogonality", self.orthogonality, ("squared", "signed"))
         one_of("fusion", self.fusion, ("attention", "concat", "mlp"))
+        one_of("concatenation", self.concatenation, ("features", "tokens"))
         one_of("elimination", self.elimination, ("adapter", "aligned", "off"))
         one_of("positions", self.positions, ("last", "all"))
         names = ("commitment", "alpha", "beta", "gamma", "width", "knowledge_width", "scale")

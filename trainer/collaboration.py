@@ -11,7 +11,7 @@ from trainer.layers.prompt_codebook import Selection
 from trainer.layers.tables import EmbeddingTable
 from trainer.llm_link import LlmLink, Question, spare
 from trainer.models.coco import Knowledge, helped
-from trainer.objective import Batch, Outputs, Prediction, Reading, grid
+from trainer.objective import Batch, Outputs, Prediction
 from trainer.recommender import Recommender
 from trainer.step import Step
 
@@ -119,7 +119,7 @@ class Collaboration:
         """Asks for the knowledge of a step's users by the parameters as they are; ``loss`` comes after their update."""
         read, (rows, _) = self._prediction.read(step, batch.window), _asked(batch.window.targets[:, -1])
         with step.weights(self._recommender.dense):
-            h, _ = self._states(self._found(read, batch.window), batch.window.inputs, rows)
+            h, _ = self._states(self._prediction.outputs(read, batch.window), batch.window.inputs, rows)
             selection = self._coco.prompts(h[:, -1])
         return self._source.ask(step, selection, tf.gather(batch.history, rows))
 
@@ -133,7 +133,7 @@ class Collaboration:
         rows, present = _asked(targets[:, -1])
         read = prediction.read(step, batch.window)
         with step.weights(self._recommender.dense):
-            found = self._found(read, batch.window)
+            found = prediction.outputs(read, batch.window)
             h, seen = self._states(found, inputs, rows)
             selection = self._coco.prompts(h[:, -1], ahead and ahead.selection)
             stored = batch.stored and Knowledge(*(tf.gather(part, rows) for part in batch.stored))
@@ -144,15 +144,17 @@ class Collaboration:
         target, *places = (tf.gather(part[:, -1], rows) for part in (targets, *read.places[1:]) if part.shape.rank == 2)
         m = tf.stop_gradient(helped(aligned, h[:, -1], tf.gather(found.vectors, places[0])))
         aligned = self._sparing(aligned, m | ~present, gate)
-        last = Outputs(found.vectors, aligned, target, places[0], (*places, None)[1], ())
+        newest = tf.fill(tf.shape(rows), inputs.shape[1] - 1)
+        last = Outputs(found.vectors, aligned, target, places[0], (*places, None)[1], tf.cast(rows, tf.int32), newest)
         asked = found.at(found.target > 0)
         # A batch in which no last position is asked has one row all the same, which counts for nothing.
         some, counts = tf.cast(present, h.dtype), tf.fill(tf.shape(rows), present)
+        if config.positions == "all":
+            last = asked.at(asked.column < inputs.shape[1] - 1).joined(last.at(counts))
+        apart = last.column == inputs.shape[1] - 1 if config.exclude_seen else None
+        recommendation = prediction.mean(read, batch.window, last, apart)
         if config.positions == "last":
-            recommendation = some * prediction.mean(read, batch.window, last)
-        else:
-            others = asked.at(asked.along[1] < inputs.shape[1] - 1)
-            recommendation = prediction.mean(read, batch.window, others.joined(last.at(counts)))
+            recommendation *= some
         auxiliary = prediction.mean(read, batch.window, asked)
         quantization = some * tf.reduce_mean(selection.quantization)
         parts = (recommendation, auxiliary, orthogonality, quantization)
@@ -164,13 +166,10 @@ class Collaboration:
         weights = (1.0, config.alpha, config.beta, config.gamma)
         return tf.add_n([weight * part for weight, part in zip(weights, parts, strict=True)]), tf.size(asked.target)
 
-    def _found(self, read: Reading, window: Batch) -> Outputs:
-        return self._prediction.outputs(read, window, *grid(tf.shape(window.inputs)))
-
     def _states(self, found: Outputs, inputs: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """h_RS of some rows (n, L, d), zeros at padding, and where it is none (n, L)."""
         shape = (*tf.unstack(tf.shape(inputs)), self._recommender.config.d)
-        h = tf.scatter_nd(tf.stack(found.along, axis=1), found.h, shape)  # (B, L, d)
+        h = tf.scatter_nd(tf.stack([found.row, found.column], axis=1), found.h, shape)  # (B, L, d)
         h = tf.ensure_shape(h, (None, inputs.shape[1], self._recommender.config.d))
         return tf.gather(h, rows), tf.gather(inputs != 0, rows)
 

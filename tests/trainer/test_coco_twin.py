@@ -80,35 +80,40 @@ class Twin:
         mask = torch.cat([torch.ones(len(h), config.shared, dtype=torch.bool), selected], 1)
         free, cut = self.knowledge(prompts, mask), self.knowledge(prompts, mask, helped=True)
         m = self.helped(h, free.detach(), mask, targets[:, -1])
-        aligned = self.aligned(h, there, torch.where(m[:, None, None], cut, free), mask)
+        aligned = self.aligned(h, torch.where(m[:, None, None], cut, free), mask)
         taken = torch.where(selected.any(1, keepdim=True), selected, torch.arange(config.selected) == 0).double()
         far = ((e.detach()[:, None] - chosen) ** 2).sum(-1)
         far = far + config.commitment * ((e[:, None] - chosen.detach()) ** 2).sum(-1)
         square = (unit(codes, dim=-1) @ unit(codes, dim=-1).T) ** 2
         parts = (
-            self.cross_entropy(aligned, targets[:, -1]),
+            self.cross_entropy(aligned, targets[:, -1], history),
             self.cross_entropy(h[there], targets[there]),
             (square.sum() - square.trace()) / (config.codes * (config.codes - 1)),
             ((taken * far).sum(1) / taken.sum(1)).mean(),
         )
         return sum(w * part for w, part in zip((1, config.alpha, config.beta, config.gamma), parts, strict=True)), m
 
-    def aligned(self, h, there, knowledge, mask):
-        layer = self.coco.fusion
-        tokens = torch.cat([h, self.dense(layer.lift, knowledge)], 1)
+    def aligned(self, h, knowledge, mask):
+        layer, pieces = self.coco.fusion, self.dense(self.coco.fusion.lift, knowledge)
+        tokens = torch.cat([h[:, -1:].expand_as(pieces), pieces], -1)
         tokens = self.dense(layer.outer, self.dense(layer.inner, tokens).relu())
         parts = self.dense(layer.query, h[:, -1:]), self.dense(layer.key, tokens), self.dense(layer.value, tokens)
-        mixed = self.attend(*parts, torch.cat([there, mask], 1)[:, None], layer.heads)[:, 0]
+        mixed = self.attend(*parts, mask[:, None], layer.heads)[:, 0]
         return mixed + h[:, -1] if layer.residual else mixed
 
     def helped(self, h, knowledge, mask, target):
         with torch.no_grad():
             near = torch.nn.functional.cosine_similarity
-            there, vector = torch.tensor(HISTORY.numpy()) > 0, self.items[target]
-            return near(self.aligned(h, there, knowledge, mask), vector) > near(h[:, -1], vector)
+            vector = self.items[target]
+            return near(self.aligned(h, knowledge, mask), vector) > near(h[:, -1], vector)
 
-    def cross_entropy(self, h, target):
-        return torch.nn.functional.cross_entropy(h @ self.items[1:].T, target.long() - 1)
+    def cross_entropy(self, h, target, met=None):
+        """Over all items, or those that are not ``met`` (B, L), a target never being one of these."""
+        logits = h @ self.items.T
+        out = torch.zeros_like(logits, dtype=torch.bool)
+        if met is not None:
+            out = out.scatter(1, met.long(), True).scatter(1, target.long()[:, None], False)
+        return torch.nn.functional.cross_entropy(logits.masked_fill(out, -torch.inf)[:, 1:], target.long() - 1)
 
     def step(self):
         """The loss, the gradients of all weights, those of the adapter, and how many users were helped."""

@@ -56,15 +56,24 @@ def taken(objective, targets=TARGETS):
     return step, loss, int(count)
 
 
-def cross_entropy(h, vectors, target):
-    logits = tf.matmul(h, vectors[1:], transpose_b=True)
+def places(history, where):
+    """The row of each position that is true in ``where``, and its column."""
+    return [(history[row], column) for row, column in zip(*np.nonzero(where.numpy()), strict=True)]
+
+
+def cross_entropy(h, vectors, target, met=()):
+    """Of h (T, d); ``met`` has a list of items for each position, which are left out."""
+    logits = tf.matmul(h, vectors[1:], transpose_b=True).numpy()
+    for row, items in zip(logits, met, strict=False):
+        row[[item - 1 for item in items]] = -np.inf
     return float(tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(target - 1, logits)))
 
 
+@pytest.mark.parametrize("exclude_seen", [True, False])
 @pytest.mark.parametrize("positions", ["last", "all"])
-def test_the_loss_is_the_weighted_sum_of_its_four_parts(positions):
+def test_the_loss_is_the_weighted_sum_of_its_four_parts(positions, exclude_seen):
     source = Given()
-    recommender, objective = made(source=source, coco=replace(COCO, positions=positions))
+    recommender, objective = made(source=source, coco=replace(COCO, positions=positions, exclude_seen=exclude_seen))
     step, loss, count = taken(objective)
     vectors, there = recommender.pull(), HISTORY > 0
     h = recommender.model(tf.gather(vectors, HISTORY), there)
@@ -72,8 +81,9 @@ def test_the_loss_is_the_weighted_sum_of_its_four_parts(positions):
     aligned = recommender.coco.aligned(h, there, Knowledge(source.h, selection.mask))
     final = tf.concat([h[:, :-1], aligned[:, None]], axis=1)
     where = there & (tf.range(6) == 5)[None] if positions == "last" else there
+    met = [row[row > 0] if exclude_seen and column == 5 else [] for row, column in places(HISTORY.numpy(), where)]
     parts = {
-        "recommendation": cross_entropy(final[where], vectors, TARGETS[where]),
+        "recommendation": cross_entropy(final[where], vectors, TARGETS[where], met),
         "auxiliary": cross_entropy(h[there], vectors, TARGETS[there]),
         "orthogonality": float(recommender.coco.codebook.orthogonality()),
         "quantization": float(tf.reduce_mean(selection.quantization)),

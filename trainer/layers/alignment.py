@@ -9,20 +9,23 @@ import tf_keras
 class Alignment(tf_keras.layers.Layer):
     """h_aligned = CrossAttention(h_RS W_Q, h_concat W_K, h_concat W_V), h_concat = MLP([h_RS, h_pure]) (CoCo Eq. 7).
 
-    The concatenation is along the token axis; the query is a user's last position.
+    h_RS is a user's one vector, of its last position. It is concatenated with each piece of knowledge, so that the
+    attention is over the pieces; or, ``along="tokens"``, the vectors of all positions stand beside the pieces.
 
     Args:
-      d: of h_RS. heads: must divide d. residual: h_RS is added, and the values start at 0.
+      d: of h_RS. heads: must divide d. residual: h_RS is added, and the values start at 0. along: features | tokens.
 
     Raises:
       ValueError: ``heads`` does not divide ``d``.
     """
 
-    def __init__(self, d: int, heads: int = 1, residual: bool = True, **kwargs: object) -> None:
+    def __init__(
+        self, d: int, heads: int = 1, residual: bool = True, along: str = "features", **kwargs: object
+    ) -> None:
         super().__init__(**kwargs)
         if heads < 1 or d % heads:
             raise ValueError(f"heads must be positive and divide d={d}, got {heads}")
-        self.d, self.heads, self.residual = d, heads, residual
+        self.d, self.heads, self.residual, self.along = d, heads, residual, along
         self.lift = tf_keras.layers.Dense(d, use_bias=False, name="lift")  # of knowledge to the width of h_RS
         self.inner = tf_keras.layers.Dense(d, activation="relu", name="inner")
         self.outer = tf_keras.layers.Dense(d, name="outer")
@@ -32,7 +35,8 @@ class Alignment(tf_keras.layers.Layer):
     def build(self, width: int) -> None:
         """Makes the weights; ``width`` is of the knowledge."""
         self.lift.build((None, None, width))
-        for dense in (self.inner, self.outer, self.query, self.key, self.value):
+        self.inner.build((None, None, self.d * (2 if self.along == "features" else 1)))
+        for dense in (self.outer, self.query, self.key, self.value):
             dense.build((None, None, self.d))
         self.built = True
 
@@ -41,13 +45,16 @@ class Alignment(tf_keras.layers.Layer):
 
         A user without knowledge keeps its last h.
         """
-        last = h[:, -1]
-        tokens = self.outer(self.inner(tf.concat([h, self.lift(knowledge)], axis=1)))  # (B, L + m, d)
-        visible = tf.concat([seen, mask], axis=1)[:, None]  # (B, 1, L + m)
+        last, pieces, visible = h[:, -1], self.lift(knowledge), mask
+        if self.along == "features":
+            joined = tf.concat([tf.broadcast_to(last[:, None], tf.shape(pieces)), pieces], axis=-1)  # (B, m, 2 d)
+        else:
+            joined, visible = tf.concat([h, pieces], axis=1), tf.concat([seen, mask], axis=1)  # (B, L + m, d)
+        tokens = self.outer(self.inner(joined))
         q = self._split(self.query(last[:, None]))  # (B, heads, 1, d / heads)
         k, v = self._split(self.key(tokens)), self._split(self.value(tokens))
         scores = tf.matmul(q, k, transpose_b=True) * float(q.shape[-1]) ** -0.5
-        scores += tf.cast(tf.where(visible, 0.0, -1e9), scores.dtype)[:, None]
+        scores += tf.cast(tf.where(visible[:, None], 0.0, -1e9), scores.dtype)[:, None]
         mixed = tf.reshape(tf.matmul(tf.nn.softmax(scores), v), tf.shape(last))
         return _where_known(mask, mixed, last, self.residual)
 

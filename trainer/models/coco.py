@@ -76,7 +76,9 @@ class CoCo(tf_keras.Model):
         if isinstance(self.adapter, HybridExperts):
             backbone.adapt(self.adapter.items, config.knowledge_width)
         if config.fusion == "attention":
-            self.fusion: tf_keras.layers.Layer = Alignment(d, config.heads, residual, name="alignment")
+            self.fusion: tf_keras.layers.Layer = Alignment(
+                d, config.heads, residual, config.concatenation, name="alignment"
+            )
         else:
             self.fusion = Fusion(d, config.fusion == "mlp", residual, name="fusion")
         self.codebook.build(tf.TensorShape((None, d)))
