@@ -145,7 +145,8 @@ class LlmConfig:
     alpha: float = 16.0
     dropout: float = 0.05
     optimizer: str = "adamw"  # adamw | sgd
-    learning_rate: float = 1e-4
+    learning_rate: float = 1e-4  # of LoRA
+    decoupling_learning_rate: float = 1e-3  # of the decoupling attention, which is as new as the trainer's layers
     accumulate: int = 1  # trainer's steps for one update; their gradients are averaged
     seed: int = 1
     host: str = "127.0.0.1"  # to listen on
@@ -165,7 +166,7 @@ class LlmConfig:
             at_least(name, getattr(self, name), 0)
         at_least("batch_tokens", self.batch_tokens, self.max_tokens)
         require(self.d % self.heads == 0, "heads", f"must divide d ({self.d})", self.heads)
-        for name in ("alpha", "learning_rate"):
+        for name in ("alpha", "learning_rate", "decoupling_learning_rate"):
             above(name, getattr(self, name), 0)
         require(0 <= self.dropout < 1, "dropout", "must be at least 0 and below 1", self.dropout)
         require(0 <= self.port < 65536, "port", "must be at least 0 and below 65536", self.port)

@@ -46,8 +46,11 @@ class Learner:
 
     def _begin(self) -> None:
         kinds = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-        values = list(self._weights.values())
-        self._optimizer = kinds[self._config.optimizer](values, lr=self._config.learning_rate, weight_decay=0.0)
+        values, config = list(self._weights.values()), self._config
+        decoupling, lora = config.decoupling_learning_rate, config.learning_rate
+        rates = [decoupling if name.startswith("decoupling.") else lora for name in self._weights]
+        groups = [{"params": [value], "lr": rate} for value, rate in zip(values, rates, strict=True)]
+        self._optimizer = kinds[config.optimizer](groups, weight_decay=0.0)
         self.version, self.step = 0, 0
         self.counts: Counter[str] = Counter()
         self._applied = Applied()

@@ -20,6 +20,9 @@ from llm_offline.knowledge.titles import Titles
 from llm_offline.language_model import LanguageModel
 from llm_offline.wide_norms import widen_norms
 
+SAMPLE, TITLES = 64, 8
+"""Texts, and titles of each, drawn from all items, whose states' values have a mean of 0 at the beginning."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -86,6 +89,7 @@ class Reasoner(nn.Module):
             widen_norms(self.model)
         self.decoupling.to(self.wire)
         self.to(config.device).eval()
+        self.decoupling.centre(self._states(SAMPLE))
 
     @property
     def scale(self) -> float:
@@ -123,6 +127,18 @@ class Reasoner(nn.Module):
         attended = None if there.all() else there.long()
         mixed = self.model(inputs_embeds=tokens_in, attention_mask=attended, use_cache=False).last_hidden_state
         return self.decoupling(prompts, mask, mixed.to(self.wire), there)
+
+    def _states(self, rows: int) -> Tensor:
+        """h_mix (n, D) of ``rows`` texts of drawn titles, without prompts."""
+        drawn = 1 + np.random.default_rng(self._config.seed).permutation(len(self._titles))[: rows * TITLES]
+        texts = [text for text in self._titles.texts(np.resize(drawn, (rows, TITLES))) if text] if drawn.size else []
+        self._adapters.current, found = Pass(seed=None), [torch.zeros(0, self.width, dtype=self.wire)]
+        for part in length_batches(np.fromiter(map(len, texts), np.int64, len(texts)), self._config.batch_tokens):
+            tokens, there = map(self._tensor, _padded([texts[row] for row in part]))
+            with torch.no_grad():
+                mixed = self.model(inputs_embeds=self.words(tokens), attention_mask=there.long(), use_cache=False)
+            found.append(mixed.last_hidden_state[there].to("cpu", self.wire))
+        return torch.cat(found)
 
     def answer(self, question: Question, leaves: Mapping[str, Tensor]) -> Iterator[Answer]:
         """The batch's knowledge, some rows at a time; every row comes once.

@@ -38,6 +38,9 @@ class TitleVectors:
         self._vectors, self._start, self._max_titles = vectors, start, max_titles
         self._there = np.concatenate([[False], vectors.any(1)])
 
+    def __len__(self) -> int:
+        return len(self._vectors)
+
     def texts(self, history: np.ndarray) -> list[list[int]]:
         """The first special token, then the newest ``max_titles`` titles of each history, newest last.
 

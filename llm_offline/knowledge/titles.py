@@ -32,6 +32,9 @@ class Titles:
         after = tokenizer.sep_token_id
         self._end = [after] if after is not None else tokenizer("\n", add_special_tokens=False)["input_ids"]
 
+    def __len__(self) -> int:
+        return len(self._titles) - 1
+
     def texts(self, history: np.ndarray) -> list[list[int]]:
         """Token ids of each history's titles, newest last, after the model's first special token.
 

@@ -76,7 +76,7 @@ def test_a_round_of_one_batch_teaches_what_a_step_over_the_link_does(
     over_the_link = adapter(side, chain, 2)
 
     llm = LlmConfig(str(tiny_llm), dtype="float64", max_tokens=24, d=4, rank=2, dropout=0.0, optimizer="sgd",
-                    learning_rate=0.1)  # fmt: skip
+                    learning_rate=0.1, decoupling_learning_rate=0.1)  # fmt: skip
     tables, vocabulary = shop / "tables", shop / "examples" / "vocabulary" / "item.txt"
     write_prompts(tmp_path / "prompts", chain)
     told = refresh.run(

@@ -12,7 +12,8 @@ ALL = np.ones(4, bool)
 @pytest.fixture
 def learner(reasoner, settings):
     def make(**changes):
-        changes = {"optimizer": "sgd", "learning_rate": 0.1, "dropout": 0.3, **changes}
+        rates = {"learning_rate": 0.1, "decoupling_learning_rate": 0.1}
+        changes = {"optimizer": "sgd", **rates, "dropout": 0.3, **changes}
         return Learner(reasoner(**changes), settings(**changes))
 
     return make

@@ -19,7 +19,8 @@ FAILED = np.array([0, 1, 1, 0, 1, 1], bool)
 
 @pytest.fixture
 def config(settings):
-    return lambda **changes: settings(**{"optimizer": "sgd", "learning_rate": 0.1, "dropout": 0.3, **changes})
+    rates = {"learning_rate": 0.1, "decoupling_learning_rate": 0.1}
+    return lambda **changes: settings(**{"optimizer": "sgd", **rates, "dropout": 0.3, **changes})
 
 
 @pytest.fixture

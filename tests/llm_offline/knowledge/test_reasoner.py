@@ -39,6 +39,8 @@ def told(reasoner, question, learns=None, weights=None):
 def test_only_adapters_on_query_and_value_and_the_decoupling_attention_are_trained(reasoner):
     shapes = {name: tuple(value.shape) for name, value in reasoner().trainable().items()}
     expected = {f"decoupling.{part}.weight": (4, 12) for part in ("query", "key", "value")}
+    expected |= {f"decoupling.{norm}.{part}": (12,) for norm in ("norm", "prompt_norm") for part in ("weight", "bias")}
+    expected["decoupling.value.bias"] = (4,)
     for layer in (0, 1):
         for part, width in (("q_proj", 12), ("v_proj", 6)):
             name = f"model.layers.{layer}.self_attn.{part}.lora_"
