@@ -114,17 +114,25 @@ base by user group, user by user: by age and gender on MovieLens-100k, elsewhere
 TITLES = {
     "the backbone": "the base",
     "likeness": "the base and w times the likeness of titles",
-    "training zero": "and a form learnt from training's last targets, from 0 on",
+    "training zero seen": "a form learnt from training's last targets, from 0 on, what was met among the other items",
+    "training zero": "the same without what was met",
     "training likeness": "the same, from w times the likeness on",
-    "validation zero": "and a form learnt from validation's targets, from 0 on",
+    "validation zero seen": "a form learnt from validation's targets, from 0 on, what was met among the other items",
+    "validation zero": "the same without what was met",
     "validation likeness": "the same, from w times the likeness on",
+    "training layer": "a linear layer over h_RS, learnt from training's last targets",
+    "training layer titles": "a linear layer over h_RS and the user's titles, learnt from these",
+    "validation layer": "a linear layer over h_RS, learnt from validation's targets",
+    "validation layer titles": "a linear layer over h_RS and the user's titles, learnt from these",
 }
 TITLES_NOTE = """\
 How much more the base would know with its items' titles, without any language model that is trained. To its scores is
 added the likeness of an item's title to those of a user (the cosine of MiniLM's vectors, the newest weighing most) with
 a weight that validation chose; or a bilinear form of both vectors, learnt with the base as it is: from the last targets
 of training, which the base has been fitted to, or from those of validation, which it has not. The latter is no method,
-as it learns from what others are only chosen by: it says what the former lacks."""
+as it learns from what others are only chosen by: it says what the former lacks. What a user has met is left out of what
+a form learns from, as ranking leaves it out, but where the table says that it is not: then titles like the user's own
+count as unwanted. The linear layers are CoCo_fea's fusion, which meets items' own vectors alone."""
 
 FIGURES = {
     "helped": (

@@ -21,8 +21,8 @@ class Method:
     """A row's recipe: CoCo but for these settings.
 
     Attributes:
-        coco, llm: settings that are others in these sections. source: of stored knowledge, in place of a language model
-            that trains along: a name in `configs/<data>_sources.yaml`. items: what it tells of items is used too.
+        coco, llm: settings that are others in these sections. source: of stored knowledge, in place of a language
+            model that trains along: a name in `configs/<data>_sources.yaml`. items: what it tells of items is used too.
     """
 
     title: str
@@ -46,8 +46,8 @@ HEADLINE = {
     "coco": Method("CoCo"),
 }
 ABLATIONS = {
-    "coco_soft": Method("CoCo_Soft", source="templates"),
-    "coco_dec": Method("CoCo_Dec", llm={"decoupling": "mean"}),
+    "coco_soft": Method("CoCo_Soft", {"fixed": True, "codes": 4}),
+    "coco_dec": Method("CoCo_Dec", {"beta": 0.0}, {"decoupling": "mean"}),
     "coco_con": Method("CoCo_Con", {"elimination": "off"}),
 }
 TOLD_NOTHING = {
@@ -61,6 +61,8 @@ SWITCHES = {
     "eq9_printed": Method("Eq. 9 as printed", {"elimination": "aligned"}),
     "eq6_printed": Method("Eq. 6 as printed", {"orthogonality": "signed"}),
     "no_residual": Method("Eq. 7 as printed, no residual", {"residual": False}),
+    "eq7_tokens": Method("Eq. 7 over all positions and the knowledge", {"concatenation": "tokens"}),
+    "seen_negatives": Method("what users have met among the negatives", {"exclude_seen": False}),
     "last_position": Method("L_r at the last position alone", {"positions": "last"}),
     "gate_scaled": Method("prompts scaled by their weights", {"gate": "scaled"}),
     "gate_off": Method("no gradient through the selection", {"gate": "off"}),
@@ -79,7 +81,10 @@ SENSITIVITY = {
 TEMPLATES = {
     f"template_{name}": Method(f"template: {name}", source=name) for name in ("general", "age", "gender", "category")
 }
-HELD = {"held_coco": Method("CoCo, last targets new", {"positions": "last"})}
+HELD = {
+    "held_letter": Method("CoCo told one letter, last targets new", source="letter"),
+    "held_coco": Method("CoCo, last targets new"),
+}
 HELD_BASE = {"held_best": "recipe with titles, without last targets", "held_base": "base, last targets new"}
 TITLED = {"knowledge": "item_text", "knowledge_start": 0.5}
 """Items' vectors with their titles in them from the beginning."""
@@ -144,7 +149,7 @@ def config(row: Row) -> Config:
     codes = changes.get("codes", coco.coco.codes)
     changes["selected"] = min(coco.coco.selected, codes)
     train = replace(train, coco=replace(coco.coco, **changes))
-    llm, variants = replace(whole.llm, **method.llm), {**variants, row.name: train}
+    llm, variants = replace(whole.llm, seed=row.seed, **method.llm), {**variants, row.name: train}
     return replace(whole, name=row.folder, train=train, variants=variants, llm=llm, sources=sources)
 
 
@@ -154,7 +159,7 @@ def baselines(row: Row) -> list[Row]:
         return [first] if (first := start(row)) else []
     against = ("base",)
     if row.recipe in HELD:
-        against += ("held_base",)
+        against += ("held_base", "held_letter")[: 2 if row.recipe == "held_coco" else 1]
     elif row.recipe == "coco":
         against += tuple(name for name in HEADLINE if name != "coco")
     elif row.recipe == "letter_fea":

@@ -3,22 +3,22 @@
 To a backbone's scores a form of titles is added: s h·v_i + q M t_i, where t_i is an item's title and q the user's, both
 vectors of a language model that nobody trains. M is a weight times the identity, which validation chooses, or is learnt
 with the backbone as it is: from the last targets of training, which the backbone knows, or from validation targets,
-which it does not.
+which it does not; and with what users have met among the items that are not the target, or without it, as in ranking.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import tensorflow as tf
-import tf_keras
 from sklearn.preprocessing import normalize
 
+from benchmarks.reproduce._coco_forms import BATCH, Asked, Form, Layer, Learnt, surprise
 from llm_offline.config import EncoderConfig
 from llm_offline.embedder import Embedder
 from trainer import metrics, saved
@@ -32,66 +32,15 @@ WEIGHTS = (1.0, 2.0, 4.0, 8.0)
 """Of the likeness of titles, a cosine; validation chooses."""
 FADING = 0.7
 """What a title of a user's weighs of the next newer one."""
-EPOCHS, BATCH = 2, 256
-RATES = (1e-2, 1e-3)
-"""Adam's, of s, a backbone's sureness, and of M."""
 BASE, LIKENESS = "the backbone", "likeness"
 LEARNT = {
-    f"{source} {start}": (source, start) for source in ("training", "validation") for start in ("zero", "likeness")
+    f"{source} {start}{' seen' * seen}": (source, start, seen)
+    for source in ("training", "validation") for start, seen in (("zero", True), ("zero", False), ("likeness", False))
 }
-"""Learnt from whose targets, and from which M on."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """U users of a split, as the backbone sees them.
-
-    Attributes:
-        rows: what is asked. h: (U, d). titles: (U, D) of length 1, or 0 where no title is known.
-    """
-
-    rows: Held
-    h: np.ndarray
-    titles: np.ndarray
-
-    def part(self, where: np.ndarray) -> Asked:
-        """Those users (U,) bool alone; what they have seen is left out, which ranking needs and learning does not."""
-        user, history, target, *_ = self.rows
-        nothing = np.zeros(0, np.int64)
-        rows = Held(user[where], history[where], target[where], nothing, nothing)
-        return Asked(rows, self.h[where], self.titles[where])
-
-
-class Form(tf.Module):
-    """s and M beside a backbone's candidates (N, d) and titles (N, D)."""
-
-    def __init__(self, candidates: tf.Tensor, titles: np.ndarray, weight: float) -> None:
-        super().__init__()
-        self.candidates, self.titles = candidates, tf.constant(titles)
-        self.s = tf.Variable(1.0)
-        self.m = tf.Variable(weight * np.eye(titles.shape[1], dtype=np.float32))
-
-    def scores(self, h: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
-        """(B, N)."""
-        told = tf.matmul(tf.matmul(titles, self.m), self.titles, transpose_b=True)
-        return self.s * tf.matmul(h, self.candidates, transpose_b=True) + told
-
-    def learn(self, asked: Asked, seed: int = 0) -> Form:
-        """By cross-entropy over all items, with Adam."""
-        optimizers, random = [tf_keras.optimizers.Adam(rate) for rate in RATES], np.random.default_rng(seed)
-
-        @tf.function(reduce_retracing=True)
-        def step(h: tf.Tensor, titles: tf.Tensor, target: tf.Tensor) -> None:
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(_surprise(self.scores(h, titles), target))
-            variables = [self.s, self.m]
-            for optimizer, *one in zip(optimizers, tape.gradient(loss, variables), variables, strict=True):
-                optimizer.apply_gradients([one])
-
-        for _ in range(EPOCHS):
-            for drawn in np.array_split(random.permutation(len(asked.h)), max(1, len(asked.h) // BATCH)):
-                step(asked.h[drawn], asked.titles[drawn], asked.rows.target[drawn])
-        return self
+"""Learnt from whose targets, from which M on, and whether with what users have met among the others."""
+LAYERS = {f"{source} layer{' titles' * told}": (source, told)
+          for source in ("training", "validation") for told in (False, True)}  # fmt: skip
+"""A linear layer over h_RS in place of a form: learnt from whose targets, and whether told the user's titles."""
 
 
 def titles_of(items: Path, ids: list[str], encoder: EncoderConfig) -> np.ndarray:
@@ -136,8 +85,10 @@ def told(examples: Path, model: Path, items: Path, encoder: EncoderConfig, resam
     weight = max(judged, key=lambda one: judged[one]["ndcg@10"].mean())
     forms = {BASE: plain, LIKENESS: Form(candidates, titles, weight)}
     sources = {"training": trained, "validation": splits["valid"].part(splits["valid"].rows.target > 0)}
-    for name, (source, start) in LEARNT.items():
-        forms[name] = Form(candidates, titles, weight if start == "likeness" else 0.0).learn(sources[source])
+    for name, (source, start, seen) in LEARNT.items():
+        forms[name] = Form(candidates, titles, weight if start == "likeness" else 0.0).learn(sources[source], seen)
+    for name, (source, knows) in LAYERS.items():
+        forms[name] = Layer(candidates, titles.shape[1], knows).learn(sources[source])
     found = {name: _judge(form, splits["test"]) for name, form in forms.items()}
     each = {"training": trained, **splits}
     return {
@@ -169,7 +120,7 @@ def _seen(recommender: Recommender, vectors: tf.Tensor, titles: np.ndarray, rows
     return Asked(rows, h, np.concatenate([liked(titles, piece) for piece in pieces]))
 
 
-def _judge(form: Form, asked: Asked) -> dict[str, np.ndarray]:
+def _judge(form: Learnt, asked: Asked) -> dict[str, np.ndarray]:
     """Each of `METRICS` by user (U,), all items being ranked."""
     parts = []
     for low, high in _batches(asked):
@@ -183,16 +134,11 @@ def _judge(form: Form, asked: Asked) -> dict[str, np.ndarray]:
     return {name: told[name] for name in METRICS}
 
 
-def _surprised(form: Form, asked: Asked) -> float:
+def _surprised(form: Learnt, asked: Asked) -> float:
     """The mean cross-entropy of the targets that the vocabulary has."""
-    parts = [_surprise(form.scores(asked.h[low:high], asked.titles[low:high]), asked.rows.target[low:high]).numpy()
+    parts = [surprise(form.scores(asked.h[low:high], asked.titles[low:high]), asked.rows.target[low:high]).numpy()
              for low, high in _batches(asked)]  # fmt: skip
     return np.concatenate(parts)[asked.rows.target > 0].mean()
-
-
-def _surprise(scores: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """(B, N), (B,) -> (B,): cross-entropy over all items but padding."""
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(target - 1, 0), scores[:, 1:])
 
 
 def _batches(asked: Asked) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.reproduce import _coco_titles
-from benchmarks.reproduce._coco_titles import Asked, Form
+from benchmarks.reproduce._coco_forms import Asked, Form, Layer
 from llm_offline.config import EncoderConfig
 from trainer.input import Held
 
@@ -46,6 +46,25 @@ def test_what_the_backbone_knows_by_heart_teaches_nothing_of_titles_and_what_it_
     assert np.abs(form["known"].m.numpy()).max() < 1e-3 < form["fresh"].m.numpy().diagonal().min()
 
 
+def test_what_users_have_met_teaches_that_titles_like_theirs_are_not_wanted_unless_it_is_left_out():
+    """All have met items 1, 4 and 5, titled as they are themselves, and want 2, which is nearer to them than 3."""
+    titles = np.array([[0, 0], [1, 0], [0.4, 0.9], [-1, 0], [1, 0], [1, 0]], np.float32)
+    users, met = 64, np.array([1, 4, 5])
+    target = np.full(users, 2, np.int32)
+    rows = Held(target, np.tile(met, (users, 1)), target, np.repeat(np.arange(users), 3), np.tile(met, users))
+    asked = Asked(rows, np.zeros((users, 2), np.float32), np.tile(titles[1], (users, 1)))
+    form = {seen: Form(tf.zeros((6, 2)), titles, 0.0).learn(asked, seen) for seen in (True, False)}
+    assert float(form[True].m[0, 0]) < 0 < float(form[False].m[0, 0])
+
+
+def test_a_part_of_the_users_keeps_what_these_have_met_and_no_target_is_left_out():
+    seen = np.array([0, 1, 1]), np.array([1, 2, 1])
+    rows = Held(np.array([b"a", b"b"]), np.array([[1], [2]]), np.array([3, 1]), *seen)
+    asked = Asked(rows, np.zeros((2, 2), np.float32), np.zeros((2, 2), np.float32))
+    assert asked.seen(4).toarray().tolist() == [[False, True, False, False], [False, False, True, False]]
+    assert asked.part(np.array([False, True])).seen(4).toarray().tolist() == [[False, False, True, False]]
+
+
 def test_ranking_leaves_out_what_a_user_has_seen_and_the_surprise_is_of_all_items():
     rows = Held(np.array([b"a", b"b"]), np.array([[1], [2]]), np.array([3, 1]), np.array([0, 1]), np.array([1, 2]))
     h = np.array([[0.0, 9.0, 5.0, 4.0], [0.0, 1.0, 9.0, 2.0]], np.float32)
@@ -55,3 +74,17 @@ def test_ranking_leaves_out_what_a_user_has_seen_and_the_surprise_is_of_all_item
     assert found["ndcg@5"] == pytest.approx([1 / np.log2(3)] * 2)  # behind the one item that was not seen
     wanted = [np.log(np.exp(one[1:]).sum()) - one[target] for one, target in zip(h, rows.target, strict=True)]
     assert _coco_titles._surprised(plain, asked) == pytest.approx(np.mean(wanted), rel=1e-5)
+
+
+def test_a_linear_layer_starts_as_the_backbone_and_learns_from_titles_where_it_is_told_them():
+    """h says nothing of the target, the user's title all."""
+    target = np.tile([1, 2, 3], 200).astype(np.int32)
+    rows = Held(target, target[:, None], target, NOTHING, NOTHING)
+    asked = Asked(rows, np.ones((600, 4), np.float32), np.eye(4, dtype=np.float32)[target])
+    candidates = tf.eye(4)
+    plain, told = (Layer(candidates, 4, told) for told in (False, True))
+    np.testing.assert_allclose(told.scores(asked.h[:2], asked.titles[:2]), asked.h[:2], rtol=1e-5)
+    for layer in (plain, told):
+        layer.learn(asked)
+    first = [one.scores(asked.h, asked.titles).numpy()[:, 1:].argmax(1) + 1 for one in (plain, told)]
+    assert np.mean(first[0] == target) < 0.5 < np.mean(first[1] == target) == 1
