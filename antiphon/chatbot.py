@@ -29,13 +29,12 @@ def plan(config: Config) -> list[Stage]:
     trained = tuple(f"train-{name}" for name in config.rankers)
     oracle = ("oracle",) if _truth(config).is_file() else ()
     evaluated = tuple(f"evaluation/{name}" for name in (*config.rankers, *oracle))
-    done = ("requests", *trained, "evaluate")
     return [
         *stages,
         Stage("evaluate", ("evaluate",), ("requests", *trained), config.judge, evaluated, evaluate),
         Stage("hits", ("hits",), ("evaluate",), [config.hits, _transcripts(config)], ("evaluation/hits.json",),
               hits.run),
-        Stage("export", ("export",), done, config.export, ("export/chosen.json",), export),
+        conversion.export_stage(config, export),
     ]  # fmt: skip
 
 
@@ -98,10 +97,10 @@ def evaluate(config: Config) -> dict[str, Any]:
 
 
 def export(config: Config) -> dict[str, Any]:
-    """The ranker that did best on validation, with the intents' index."""
+    """The chosen ranker, with the intents' index."""
     from trainer.requests import tower_export
 
-    return conversion.export_best(config, tower_export.run)
+    return conversion.export_chosen(config, tower_export.run)
 
 
 def _intent_text(config: Config) -> Path:

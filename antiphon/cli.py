@@ -28,7 +28,7 @@ STAGES = {
     "train": "train each model variant, here or on a parameter-server cluster",
     "evaluate": "rank all items for every test user, here or on a cluster, and compare the variants",
     "hits": "tell how often each ranker of a chatbot shows what was truly wanted, by the truth or a language model",
-    "export": "write the better variant as a version that TensorFlow Serving loads",
+    "export": "write the better variant, or export.variant, as a version that TensorFlow Serving loads",
     "report": "write report.html",
 }
 VERSIONS = {"list": 0, "diff": 2, "promote": 1, "rollback": 0}

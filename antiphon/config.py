@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from antiphon.choice import ExportConfig
 from antiphon.parse import ConfigError, Override, convert, join, reject_unknown
 from antiphon.retraining.config import RetrainConfig
 from antiphon.strict_yaml import parse_yaml
@@ -31,7 +32,7 @@ from llm_offline.alignment_config import AlignConfig, HitsConfig, ServiceConfig
 from llm_offline.config import EmbedConfig, LlmConfig, PromptConfig, SourceConfig
 from llm_offline.profile_config import GroupConfig, ProfileConfig
 from serving.config import ChatbotConfig, IndexConfig, ServeConfig
-from trainer.config import EvaluateConfig, ExportConfig, TrainConfig
+from trainer.config import EvaluateConfig, TrainConfig
 from trainer.requests.config import RequestEvaluateConfig, RequestTrainConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -106,9 +107,11 @@ class Config:
             require(NAME.fullmatch(name) is not None, "rankers: a name", rule, name)
         selected = list(dict.fromkeys(ranker.select for ranker in self.rankers.values()))
         require(len(selected) < 2, "rankers: select", "must be the same of all, which it chooses between", selected)
-        chosen = self.retrain.variant
-        rule_of_choice = f"must be one of {', '.join(self.variants)}"
-        require(not chosen or chosen in self.variants, "retrain.variant", rule_of_choice, chosen)
+        for where, chosen, names in (
+            ("retrain.variant", self.retrain.variant, self.variants),
+            ("export.variant", self.export.variant, self.rankers or self.variants),
+        ):
+            require(not chosen or chosen in names, where, f"must be one of {', '.join(names)}", chosen)
         for name, train in self.variants.items():
             require(NAME.fullmatch(name) is not None, "variants: a name", rule, name)
             require(name != "popularity", "variants: a name", "must not be that of the baseline", name)

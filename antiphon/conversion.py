@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from antiphon import records
+from antiphon import choice, records
 from antiphon.config import Config
 from antiphon.stage import Stage
+from antiphon.work import Work
 
 
 def plan(config: Config, before: Sequence[Stage]) -> list[Stage]:
@@ -23,12 +23,17 @@ def plan(config: Config, before: Sequence[Stage]) -> list[Stage]:
     stages += [train_stage(config, name) for name in config.rankers]
     trained = tuple(f"train-{name}" for name in config.rankers)
     evaluated = tuple(f"evaluation/{name}" for name in config.rankers)
-    done = ("requests", *trained, "evaluate")
     return [
         *stages,
         Stage("evaluate", ("evaluate",), ("requests", *trained), config.judge, evaluated, evaluate),
-        Stage("export", ("export",), done, config.export, ("export/chosen.json",), export),
+        export_stage(config, export),
     ]
+
+
+def export_stage(config: Config, work: Work) -> Stage:
+    """What exports a ranker."""
+    needs = ("requests", *choice.needs(config.export, {name: f"train-{name}" for name in config.rankers}))
+    return Stage("export", ("export",), needs, config.export.writing, ("export/chosen.json",), work)
 
 
 def train_stage(config: Config, name: str) -> Stage:
@@ -77,30 +82,26 @@ def evaluate(config: Config) -> dict[str, Any]:
 
 
 def export(config: Config) -> dict[str, Any]:
-    """The ranker that did best on validation, by `trainer.requests.export`."""
+    """The chosen ranker, by `trainer.requests.export`."""
     from trainer.requests import export as request_export
 
-    return export_best(config, request_export.run)
+    return export_chosen(config, request_export.run)
 
 
-def export_best(config: Config, write: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    """The ranker that did best on validation by its own selection metric; the test split never selects.
+def export_chosen(config: Config, write: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """The ranker that the config names, else the one that did best on validation by its own selection metric.
 
     Args:
         write: makes a version of requests, model, its folder of versions, and `ExportConfig`.
     """
-    scores = {name: _validation_score(config, name) for name in config.rankers}
-    name = max(scores, key=scores.__getitem__)
+    metrics = {name: ranker.select for name, ranker in config.rankers.items()}
+    name, scores = choice.choose(config.folder / "models", metrics, config.export)
     model, out = config.folder / "models" / name, config.folder / "export" / name
     summary = write(config.folder / "requests", model, out, config.export)
-    chosen = {"variant": name, "validation": scores, **summary}
+    asked = bool(config.export.variant)
+    chosen = {"variant": name, "asked": asked, "validation": scores, **summary}
     records.write_text(config.folder / "export" / "chosen.json", records.to_json(chosen))
     return chosen
-
-
-def _validation_score(config: Config, name: str) -> float:
-    summary = json.loads((config.folder / "models" / name / "history.json").read_text())["summary"]
-    return summary[f"valid_{config.rankers[name].select}"]
 
 
 def _identity(config: Config, name: str) -> dict[str, Any]:

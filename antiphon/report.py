@@ -71,7 +71,8 @@ def _lead(config: Config) -> str:
     """When it was made, what was exported, and how each variant did against the first."""
     chosen = work.chosen(config)
     made = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0")
-    told = [f"Made {made}. Exported: {chosen['variant']}, the best NDCG@10 on validation."]
+    why = "as was asked" if chosen.get("asked") else "the best NDCG@10 on validation"
+    told = [f"Made {made}. Exported: {chosen['variant']}, {why}."]
     baseline, *others = config.variants
     for other in others:
         tests = _load(work.comparison_file(config, other))["b_minus_a"]

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from antiphon import chatbot, conversion, records, refresh, work
+from antiphon import chatbot, choice, conversion, records, refresh, work
 from antiphon.config import ITEM_TEXT, UNIVERSAL, Config
 from antiphon.records import Record
 from antiphon.stage import Stage
@@ -42,12 +42,13 @@ def plan(config: Config) -> list[Stage]:
     stages += [prompts_stage(config)] if config.uses_prompts else []
     each = {variant: training_stages(config, variant) for variant in _in_order(config)}
     stages += [stage for some in each.values() for stage in some]
-    trained = tuple(each[variant][-1].name for variant in config.variants)
+    ends = {variant: each[variant][-1].name for variant in config.variants}
+    trained = tuple(ends.values())
     evaluated = tuple(f"evaluation/{name}" for name in ("popularity", *config.variants))
     stages += [
         Stage("evaluate", ("evaluate",), ("examples", *trained), config.evaluate, evaluated, work.evaluate),
-        Stage("export", ("export",), ("examples", *trained, "evaluate"), [config.export, config.index],
-              ("export/chosen.json",), work.export),
+        Stage("export", ("export",), ("examples", *choice.needs(config.export, ends)),
+              [config.export.writing, config.index], ("export/chosen.json",), work.export),
         Stage("recommend", ("recommend", "--save"), ("ingest", "features", "export"), None,
               ("recommendations.json",), work.recommend),
     ]  # fmt: skip

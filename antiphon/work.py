@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from antiphon import records
+from antiphon import choice, records
 from antiphon.config import ITEM_TEXT, UNIVERSAL, Config
 from feature_store import folders
 from serving.config import IndexConfig
@@ -179,15 +179,15 @@ def comparison_file(config: Config, variant: str) -> Path:
 
 
 def export(config: Config) -> dict[str, Any]:
-    """The variant with the best NDCG@10 on validation; the test split never selects."""
+    """The variant that the config names, else the one with the best NDCG@10 on validation."""
     from trainer import export
 
-    scores = {variant: _validation_score(config, variant) for variant in config.variants}
-    variant = max(scores, key=scores.__getitem__)
+    variant, scores = choice.choose(config.folder / "models", dict.fromkeys(config.variants, "ndcg@10"), config.export)
     model, out = config.folder / "models" / variant, config.folder / "export" / variant
-    asked = (config.export, indexer(config.index))
-    summary = export.run(config.folder / "examples", model, out, *asked, made_by=_told_once(config, variant))
-    chosen = {"variant": variant, "valid_ndcg@10": scores, **summary}
+    settings = (config.export, indexer(config.index))
+    summary = export.run(config.folder / "examples", model, out, *settings, made_by=_told_once(config, variant))
+    asked = bool(config.export.variant)
+    chosen = {"variant": variant, "asked": asked, "valid_ndcg@10": scores, **summary}
     records.write_text(config.folder / "export" / "chosen.json", records.to_json(chosen))
     return chosen
 
@@ -269,8 +269,3 @@ def _stored(config: Config, variant: str) -> str:
         return str(refresh.stored(config, variant))
     source = config.variants[variant].coco.source
     return str(source_folder(config, source)) if source else ""
-
-
-def _validation_score(config: Config, variant: str) -> float:
-    history = json.loads((config.folder / "models" / variant / "history.json").read_text(encoding="utf-8"))
-    return history["summary"]["valid_ndcg@10"]

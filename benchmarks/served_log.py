@@ -22,7 +22,7 @@ import psutil
 import urllib3
 from tqdm import tqdm
 
-from benchmarks import _machine, serving
+from benchmarks import _exported, _machine, serving
 from feature_store import served_log
 from feature_store.request_context import RequestContext
 from serving.client import Client
@@ -33,17 +33,18 @@ SIDES = ("without", "with")
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="antiphon bench served_log", description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="a SavedModel version folder with warmup requests")
+    _exported.add(parser)
     parser.add_argument("--requests", type=int, default=2000, help="requests of each setting to each server")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4], help="clients at once")
     options = parser.parse_args(argv)
     if min(options.requests, *options.clients) < 1:
         parser.error("--requests and --clients must be at least 1")
     try:
-        histories = serving.read_histories(options.model)
+        model = _exported.version(options.model)
+        histories = serving.read_histories(model)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    print(json.dumps(measure(options.model, histories, options.requests, options.clients)))
+    print(json.dumps(measure(model, histories, options.requests, options.clients)))
     return 0
 
 

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks import _machine
+from benchmarks import _exported, _machine
 from serving.client import Client
 
 MODEL = "model"
@@ -48,12 +48,7 @@ Ask = Callable[[list[str]], object]
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="antiphon bench serving", description=__doc__)
-    parser.add_argument(
-        "--model",
-        type=Path,
-        required=True,
-        help="a SavedModel version folder, as `antiphon export` writes it",
-    )
+    _exported.add(parser)
     parser.add_argument("--requests", type=int, default=2000, help="requests of each setting in each round")
     parser.add_argument("--rounds", type=int, default=3, help="how often each setting is measured")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32], help="clients at once")
@@ -61,10 +56,11 @@ def main(argv: list[str] | None = None) -> int:
     if min(options.requests, options.rounds, *options.clients) < 1:
         parser.error("--requests, --rounds and --clients must be at least 1")
     try:
-        histories = read_histories(options.model)
+        model = _exported.version(options.model)
+        histories = read_histories(model)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    print(json.dumps(measure(options.model, histories, options.requests, options.rounds, options.clients)))
+    print(json.dumps(measure(model, histories, options.requests, options.rounds, options.clients)))
     return 0
 
 

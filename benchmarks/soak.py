@@ -26,7 +26,7 @@ import psutil
 import pyarrow as pa
 from tqdm import tqdm
 
-from benchmarks import _machine, serving
+from benchmarks import _exported, _machine, serving
 from feature_store.online_redis import RedisOnlineStore
 from feature_store.schema import Schema
 from serving.client import Client
@@ -38,7 +38,7 @@ KEPT_VERSIONS = 3  # folders that stay; the server answers from the newest that 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="antiphon bench soak", description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="a SavedModel version folder with warmup requests")
+    _exported.add(parser)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long the load lasts")
     parser.add_argument("--every", type=float, default=20.0, help="seconds between two changes")
     parser.add_argument("--clients", type=int, default=4, help="clients at once, half of them over REST")
@@ -47,10 +47,11 @@ def main(argv: list[str] | None = None) -> int:
     if min(options.minutes, options.every, options.clients, options.rate) <= 0:
         parser.error("--minutes, --every, --clients and --rate must be above 0")
     try:
-        histories = serving.read_histories(options.model)
+        model = _exported.version(options.model)
+        histories = serving.read_histories(model)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    print(json.dumps(measure(options.model, histories, options)))
+    print(json.dumps(measure(model, histories, options)))
     return 0
 
 

@@ -86,7 +86,7 @@ def measure(round_: Round) -> dict[str, Any]:
     what = {
         "model": str(places.model(round_.number)),
         "versions": {name: str(path) for name, path in versions.items()},
-        "export": dataclasses.asdict(round_.config.export),
+        "export": dataclasses.asdict(round_.config.export.writing),
         "index": dataclasses.asdict(round_.config.index),
         "bootstrap": round_.config.retrain.bootstrap,
     }

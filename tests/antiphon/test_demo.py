@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,6 +170,20 @@ def test_new_settings_do_again_only_what_reads_them(demo, outputs):
     output = demo.run()
     assert skipped(output) == STAGES[:9]
     assert demo.load("export/chosen.json")["version"] == 2
+
+
+def test_a_named_variant_is_exported_whatever_validation_prefers(demo, outputs, repository):
+    (other, *_) = {"ids", "ids_text"} - {demo.load("export/chosen.json")["variant"]}
+    shutil.move(demo.folder / "models" / "coco", demo.folder / "elsewhere")
+    found = subprocess.run(
+        [sys.executable, "-m", "antiphon.cli", "export", "-c", str(demo.folder / "config.yaml"),
+         "--set", f"export.variant={other}"],
+        cwd=repository, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    shutil.move(demo.folder / "elsewhere", demo.folder / "models" / "coco")
+    assert found.returncode == 0, found.stderr
+    assert demo.load("export/chosen.json")["variant"] == other
+    assert (demo.folder / "export" / other / "1" / "saved_model.pb").is_file()
 
 
 def test_a_running_server_answers_for_a_history_of_ids(demo, outputs, repository):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import serving
+from benchmarks import _exported, serving
 
 
 def test_measures_every_way_in_one_run(model: Path, capfd) -> None:
@@ -34,7 +34,12 @@ def test_needs_a_model_and_its_requests(
     assert message in capsys.readouterr().err
 
 
-def test_needs_to_be_told_the_model(capsys) -> None:
+def test_without_a_model_it_asks_what_the_demo_exported(model: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         serving.main([])
-    assert "the following arguments are required: --model" in capsys.readouterr().err
+    assert "--model must be given where there is no runs/demo/export/chosen.json" in capsys.readouterr().err
+    (chosen := tmp_path / _exported.CHOSEN).parent.mkdir(parents=True)
+    chosen.write_text(json.dumps({"variant": "ids", "path": str(model)}))
+    assert _exported.version(None) == model
+    assert _exported.version(Path("other")) == Path("other")

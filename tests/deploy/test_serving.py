@@ -151,9 +151,9 @@ def test_the_model_is_what_export_writes_into_the_volume_of_the_training_jobs(
     (trains,) = chief["containers"]
     variant = next(a.partition("=")[2] for a in trains["args"] if a.startswith("--variant="))
     runs = next(a.removeprefix("--set=") for a in trains["args"] if a.startswith("--set=runs="))
-    config = load(repository / "configs" / "demo.yaml", [runs])
+    config = load(repository / "configs" / "demo.yaml", [runs, f"export.variant={variant}"])
     assert (model.name, Path(model.base_path)) == (variant, config.folder / "export" / variant)
-    assert variant in config.variants
+    assert f"export.variant={variant}" in (folder / "models.config").read_text()
     volumes = pod(documents, "Deployment", "antiphon-serving")["volumes"]
     assert chief["volumes"][0] in volumes
     (mount,) = (m for m in container["volumeMounts"] if m["name"] == chief["volumes"][0]["name"])
