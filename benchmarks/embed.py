@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ import pyarrow.parquet as pq
 import torch
 from sentence_transformers import SentenceTransformer
 
-from benchmarks import _machine
+from benchmarks import _data, _machine
 from llm_offline.config import EmbedConfig
 from llm_offline.embedder import Embedder
 from llm_offline.model_files import resolve
@@ -31,9 +30,8 @@ MAX_TOKENS = 256  # the length MiniLM's own settings cut at
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="antiphon bench embed", description=__doc__)
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    data = Path(os.environ.get("ANTIPHON_DATA", default)) / "amazon_beauty" / "items.parquet"
-    parser.add_argument("--data", type=Path, default=data, help="a Parquet file with a column `title`")
+    data = _data.folder() / "amazon_beauty" / "items.parquet"
+    parser.add_argument("--data", type=Path, default=data, help="a Parquet file with a column `title` (%(default)s)")
     parser.add_argument("--limit", type=int, default=0, help="only the first n titles")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; the median counts")
     parser.add_argument("--bfloat16", action="store_true", help="also measure our embedder in bfloat16")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _machine
+from benchmarks import _data, _machine
 
 KNOWN = {
     "amazon_beauty": {"whole": (0.0152, 0.0068), "training": (0.0115, 0.0055)},
@@ -28,7 +28,7 @@ KNOWN = {
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="antiphon bench protocol", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="(%(default)s)")
+    parser.add_argument("--data", type=Path, default=_data.folder(), help="(%(default)s)")
     options = parser.parse_args(argv)
     result: dict[str, Any] = {"machine": _machine.describe()}
     for name, known in KNOWN.items():

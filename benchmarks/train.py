@@ -21,7 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _machine
+from benchmarks import _data, _machine
 from benchmarks._recbole import RecBole, environment
 from trainer.config import LossConfig, ModelConfig, OptimizerConfig, TrainConfig
 
@@ -30,7 +30,7 @@ MODEL = ModelConfig(d=64, blocks=2, heads=1, max_length=50, dropout=0.6)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    default_data = Path(os.environ.get("ANTIPHON_DATA", "../shared/data")) / "amazon_beauty"
+    default_data = _data.folder() / "amazon_beauty"
     parser = argparse.ArgumentParser(prog="antiphon bench train", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--data", type=Path, default=default_data, help="folder of S3-Rec sequences (%(default)s)"

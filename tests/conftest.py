@@ -13,6 +13,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
+from benchmarks import _data  # noqa: E402
+
 # A slow machine is no failure: no test is timed.
 settings.register_profile("antiphon", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("antiphon")
@@ -29,7 +31,7 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of public data sets: ANTIPHON_DATA, else ../shared/data beside the repository."""
-    folder = Path(os.environ.get("ANTIPHON_DATA", REPOSITORY.parent / "shared" / "data"))
+    folder = REPOSITORY / _data.folder()
     if not folder.is_dir():
         pytest.skip(f"no public data sets at {folder}; set ANTIPHON_DATA to the folder that holds them")
     return folder
