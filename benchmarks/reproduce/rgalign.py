@@ -15,7 +15,7 @@ from antiphon import processes, records
 from antiphon.clock import clock
 from antiphon.config import Config
 from benchmarks import _machine
-from benchmarks.reproduce import _rgalign_cost, _rgalign_page
+from benchmarks.reproduce import _rgalign_cost, _rgalign_page, _tables
 from benchmarks.reproduce._command import OUT
 from benchmarks.reproduce._once import made_in
 from benchmarks.reproduce._results import rounded
@@ -229,7 +229,8 @@ def write(results: Results, out: Path, name: str) -> Path:
     """The page and its picture."""
     for picture, drawn in _rgalign_page.pictures(name, results.steps).items():
         records.write_text(out / f"{picture}.svg", drawn)
-    machines = {f"{one['machine']['processor']}, {one['machine']['cores']} cores" for one in results.rows.values()}
+    machines = {f"{one['machine']['processor']}, {_tables.count(one['machine']['cores'], 'core')}"
+                for one in results.rows.values()}  # fmt: skip
     dates = sorted({one["machine"]["date"] for one in results.rows.values()})
     span = " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "not yet"
     made = f"Made by `antiphon reproduce {name.replace('_quick', ' --quick')}` from [`{name}.json`]({name}.json): "
