@@ -103,7 +103,7 @@ class RequestEvaluateConfig:
     batch: int = 1024  # requests scored at once
     low_share: float = 0.55  # of the users, those with the least activity
     levels: int = 5  # of activity, each of as many users of the test
-    ties: str = "hash"  # hash | together: where users of one activity are parted, see request_evaluate.of_users
+    ties: str = "hash"  # hash | together: where users of one activity are parted, see trainer.requests.evaluate
 
     def __post_init__(self) -> None:
         for name in ("bootstrap", "batch", "levels"):

@@ -88,7 +88,7 @@ class RequestTask:
         return unit_function(read, self.objective, optimizer, self.dense, self._config, steps, workers)
 
     def validate(self) -> dict[str, float]:
-        """See ``Task``: everything of ``request_metrics.metrics_of``."""
+        """See ``Task``: everything of ``trainer.requests.metrics.metrics_of``."""
         found = metrics_of(self._scores.of("valid"))
         one_of("select", self.selection, tuple(found))
         return found

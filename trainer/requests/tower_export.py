@@ -29,7 +29,7 @@ class ServedTowers(tf.Module):
     """A ranker with its vocabularies and the vectors of all intents: raw features in, the best intents out.
 
     The intents' vectors are made once, here: in serving an intent is looked up. Features are as
-    `request_export.ServedRanker` takes them; a query of NaN or of zeros is none.
+    `trainer.requests.export.ServedRanker` takes them; a query of NaN or of zeros is none.
     """
 
     def __init__(self, ranker: RequestRanker, top: int) -> None:
