@@ -1,4 +1,4 @@
-"""Cross-fitting: a session is rewarded by a ranker that was not trained on it (DECISIONS, RGAlign-Rec 9)."""
+"""Cross-fitting: a session is rewarded by a ranker that was not trained on it, and so cannot know its click."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fast form of a history's text: one vector a title, encoded once (DECISIONS, CoCo 10)."""
+"""The fast form of a history's text: one vector a title, encoded once, in place of its tokens."""
 
 from __future__ import annotations
 
