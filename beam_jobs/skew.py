@@ -94,15 +94,6 @@ def run(
     }
 
 
-def read_verdict(folder: Path) -> dict[str, Any]:
-    """{"passes": bool, "reasons": [str]} of a report folder, for a gate.
-
-    Raises:
-        DataError: the folder is not whole, or no report of skew.
-    """
-    return folders.read_manifest_of("skew", folder, "a report of skew")["verdict"]
-
-
 def _compare_all(segments: list[Path], stage: _Stage, config: BeamConfig) -> None:
     """Leaves the sampled rows, served and expected, in `<shard>.parquet` in the staging folder."""
 

@@ -15,28 +15,32 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from antiphon.config import load
+from antiphon.retraining.run import step_names
 from benchmarks import _machine, _retrain_shop
-
-STEPS = (
-    "ingest", "features", "examples", "train", "grow", "skew", "measure", "gate", "publish", "canary", "compare",
-    "promote", "record", "prune", "watermark",
-)  # fmt: skip
+from feature_store.checks import require
 
 
-def run(folder: Path, steps: tuple[str, ...], here: bool = False) -> dict[str, Any]:
+def run(folder: Path, steps: Sequence[str] = (), here: bool = False) -> dict[str, Any]:
     """Tries a kill after each of ``steps``; returns the states tried, and those that came to differ.
 
     Args:
+        steps: of a round; () is all of them.
         here: each round's stages are done in the process that is killed, in place of processes of their own.
     """
     start = time.monotonic()
     base, chain = folder / "base", folder / "chain"
-    _retrain_shop.arrive(_retrain_shop.make(base).parent, 0)
+    config = load(_retrain_shop.make(base), [f"runs={base / 'runs'}"])
+    every = step_names(config)
+    require(set(steps) <= set(every), "--steps", f"must be of {', '.join(every)}", ",".join(steps))
+    steps = [step for step in every if step in (steps or every)]
+    _retrain_shop.arrive(base, 0)
     _retrain_shop.retrain(base / "shop.yaml", here=here)
     _retrain_shop.arrive(base, 1)
     unbroken = shutil.copytree(base, folder / "unbroken")
@@ -56,7 +60,7 @@ def run(folder: Path, steps: tuple[str, ...], here: bool = False) -> dict[str, A
         "benchmark": "retrain_crashes",
         "states_tried": len(steps),
         "states_equal": len(steps) - len(differing),
-        "steps": list(steps),
+        "steps": steps,
         "here": here,
         "differing": differing,
         "seconds": round(time.monotonic() - start, 1),
@@ -66,11 +70,11 @@ def run(folder: Path, steps: tuple[str, ...], here: bool = False) -> dict[str, A
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="antiphon bench retrain_crashes", description=__doc__)
-    parser.add_argument("--steps", default=",".join(STEPS), metavar="STEP,STEP,...", help="kill after these alone")
+    parser.add_argument("--steps", default="", metavar="STEP,STEP,...", help="kill after these alone")
     parser.add_argument("--folder", type=Path, help="where to work, empty; without it a temporary folder")
     parser.add_argument("--here", action="store_true", help="a round is one process, its stages in it: faster")
     options = parser.parse_args(arguments)
-    steps = tuple(step for step in STEPS if step in options.steps.split(","))
+    steps = options.steps.split(",") if options.steps else ()
     with tempfile.TemporaryDirectory() as temporary:
         result = run(options.folder or Path(temporary), steps, options.here)
     print(json.dumps(result))

@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_store import folders
-from feature_store.errors import DataError
 from feature_store.hashing import digest, uniform
 from feature_store.reasoner_prompt import LEAST_WORDS, MOST_WORDS
 from feature_store.row_checks import Checked, DeadLetter, RawBatch
@@ -138,13 +137,3 @@ def question(row: Mapping[str, Any], draw: str) -> str:
 
 def _sentence(part: str) -> str:
     return part if part[-1] in ".?!" else f"{part}."
-
-
-def require_known(ids: Iterable[str], base: pa.Table, field: str, file: object = "") -> None:
-    """
-    Raises:
-        DataError: naming an id that is no intent of the base.
-    """
-    unknown = set(ids) - set(base["intent_id"].to_pylist())
-    if unknown:
-        raise DataError("must be an intent of the base", file=file, field=field, value=sorted(unknown)[0])

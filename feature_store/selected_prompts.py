@@ -7,7 +7,7 @@ each round that some row is still of.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +153,6 @@ class SelectedPrompts:
             with np.load(self.folder / _codebook(number)) as book:
                 self._books[number] = book["codes"], book["shared"]
         return self._books[number]
-
-
-def pieces(rows: pa.Table, size: int) -> Iterator[pa.Table]:
-    """``rows`` in runs of ``size``."""
-    for first in range(0, len(rows), size):
-        yield rows.slice(first, size)
 
 
 def _right_aligned(lists: pa.ListArray) -> np.ndarray:

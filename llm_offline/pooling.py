@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-POOLINGS = ("mean", "last", "eos")
-
 
 def mean(states: Tensor, mask: Tensor | None) -> Tensor:
     """The mean of the states of real tokens (Reimers & Gurevych 2019, section 3).

@@ -23,7 +23,7 @@ class RankedIntents:
     Attributes:
         intents: (id, score, cosine of user and intent, cosine of query and intent), best first; the last is 0 without a
             query.
-        query: what became of it, one of `reasoner_client.OUTCOMES` or `NOBODY`; only with ``answered`` it counts in the
+        query: what became of it, a `reasoner_client.Outcome` or `NOBODY`; only with ``answered`` it counts in the
             scores.
         version: of the ranker.
     """

@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import urllib3
@@ -21,7 +21,7 @@ from feature_store import reasoner_prompt
 from feature_store.checks import above, at_least, require
 from serving.prometheus import Counter, Histogram, exponential, page
 
-OUTCOMES = ("answered", "late", "down", "refused", "malformed", "rested")
+Outcome = Literal["answered", "late", "down", "refused", "malformed", "rested"]
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,18 @@ class ReasonerClientConfig:
 
 @dataclass(frozen=True)
 class Query:
-    """``vector`` (D,) float32 of length one, or None; ``outcome`` is one of `OUTCOMES`."""
+    """``vector`` (D,) float32 of length one, or None, and what became of the call."""
 
     vector: np.ndarray | None
-    outcome: str
+    outcome: Outcome
 
 
 @dataclass(frozen=True)
 class Words:
-    """A query in words, "" without one; ``outcome`` is one of `OUTCOMES`, but for ``rested``."""
+    """A query in words, "" without one; ``outcome`` is any but ``rested``."""
 
     text: str
-    outcome: str
+    outcome: Outcome
 
 
 class ReasonerClient:

@@ -51,7 +51,7 @@ def run(config: Config, die_after: str = "", here: bool = False) -> int:
 
 
 def step_names(config: Config) -> list[str]:
-    """Of a round's steps, in order."""
+    """Of the next round's steps, in order."""
     places = Places.of(config)
     return [name for name, _ in _steps(Round(config, places, places.read_state(), -1), "")]
 

@@ -22,7 +22,7 @@ class People:
     Attributes:
         first: number of the first. ids: (B,) strings. branch: (B,) of 0..S-1. own: (B, d), the taste that is nobody
             else's.
-        pays: (B,) level of price they like. regular: (B,). clicks: (B,) to be expected over all days.
+        pays: (B,) level of price they like. clicks: (B,) to be expected over all days.
         attributes: name -> column. feed, searching: (B, L) running sums of the leaves they are shown and look for.
     """
 
@@ -31,7 +31,6 @@ class People:
     branch: np.ndarray
     own: np.ndarray
     pays: np.ndarray
-    regular: np.ndarray
     clicks: np.ndarray
     attributes: dict[str, pa.Array]
     feed: np.ndarray
@@ -64,7 +63,6 @@ def draw(config: MarketConfig, world: World, block: int) -> People:
         branch=branch,
         own=own,
         pays=pays.astype(np.float32),
-        regular=regular,
         clicks=clicks,
         attributes=attributes,
         feed=_blend(leaf_choice(world, taste, 1.0), leaf_choice(world, 0 * taste, 0.0), config.personal_feed),

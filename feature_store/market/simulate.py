@@ -18,7 +18,6 @@ from feature_store.market.config import MarketConfig
 from feature_store.market.people import BLOCK
 
 KIND = "market"
-TRUTH = "truth"
 
 
 def simulate(config: MarketConfig, out: Path, blocks: int = 16) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def place(make_tables, tiny_llm, tmp_path):
         if write:
             rows, codes = prompts(users, moved)
             described, before = {"parts": 3, "events": "e"}, previous and tmp_path / f"prompts-{number - 1}"
-            pieces = selected_prompts.pieces(rows, 2)
+            pieces = [rows.slice(first, 2) for first in range(0, len(rows), 2)]
             selected_prompts.write(asked, pieces, codes, CODES[:1], number, described, before)
         out = tmp_path / f"users-{number}"
         return refresh.run(tables, vocabulary, asked, adapters, step, out, llm, BeamConfig(), previous), out

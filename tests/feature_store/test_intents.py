@@ -53,13 +53,6 @@ def test_too_many_bad_rows_leave_no_folder(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_id_that_is_no_intent_is_named():
-    rows, _ = intents.checked([raw(PAY, TRACK)], 5)
-    intents.require_known(["pay"], rows, "shown")
-    with pytest.raises(DataError, match="field 'shown': must be an intent of the base .got 'fly'"):
-        intents.require_known(["pay", "fly"], rows, "shown")
-
-
 def test_a_question_has_the_words_that_are_asked_for_and_depends_on_its_draw():
     row = {"title": "Cancel my order", "examples": ["I want to cancel what I just bought", "Please stop my order"]}
     said = {intents.question(row, str(draw)) for draw in range(20)}

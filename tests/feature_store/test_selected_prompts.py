@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_store.errors import DataError
-from feature_store.selected_prompts import SCHEMA, SelectedPrompts, pieces, rows_of, write
+from feature_store.selected_prompts import SCHEMA, SelectedPrompts, rows_of, write
 
 CODES, SHARED = np.arange(12, dtype=np.float32).reshape(4, 3), np.full((1, 3), 9, np.float32)
 
@@ -24,7 +24,8 @@ def rows(users, codes, split="train"):
 
 
 def test_a_row_s_prompts_are_the_shared_ones_and_its_codes_by_their_weights(tmp_path):
-    found = write(tmp_path / "0", pieces(rows(["a", "b"], [[2, 0], []]), 1), CODES, SHARED, 0, {"parts": 3})
+    both = rows(["a", "b"], [[2, 0], []])
+    found = write(tmp_path / "0", [both.slice(0, 1), both.slice(1)], CODES, SHARED, 0, {"parts": 3})
     assert (found["rows"], found["users"], found["fresh_users"], found["width"]) == (2, 2, 2, 3)
     asked = SelectedPrompts(tmp_path / "0")
     assert len(asked.fresh()) == 2  # a group for each piece

@@ -15,8 +15,6 @@ from serving.predict import SavedModel
 from serving.session import GraphSession
 from serving.status import StatusError
 
-Load = Callable[[tf.Module, dict], SavedModel]
-
 TYPES = ["float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool", "string"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 import subprocess
@@ -69,11 +68,6 @@ class Browser:
         self._devtools("Network.enable", {})
         self._devtools("Network.emulateNetworkConditions",
                        {"offline": is_so, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1})  # fmt: skip
-
-    def screenshot(self) -> bytes:
-        """PNG of the whole page."""
-        found = self._devtools("Page.captureScreenshot", {"captureBeyondViewport": True})
-        return base64.b64decode(found["data"])
 
     def complaints(self) -> list[str]:
         """What the console has had to say, each time since the last."""
