@@ -184,7 +184,9 @@ def test_a_warmup_request_is_a_batch_of_its_own(folder: Path, tmp_path: Path) ->
     batching = batch_parameters.read(folder / "batching.config")
     requests = [{"history": np.array([ids])} for ids in ([b"a"], [b"a", b"b", b"c"])]
     write_warmup(tmp_path / "requests", "ids", "serving_default", requests)
-    for record in tf.data.TFRecordDataset(str(tmp_path / "requests")).as_numpy_iterator():
+    records = list(tf.data.TFRecordDataset(str(tmp_path / "requests")).as_numpy_iterator())
+    assert len(records) == len(requests)
+    for record in records:
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         rows = request.inputs["history"].tensor_shape.dim[0].size
         assert batching.padded_size(rows) == rows

@@ -62,6 +62,7 @@ def test_history_does_not_depend_on_the_size_of_the_pieces_read(tmp_path, monkey
         for part in build.user_history(tmp_path / "events.parquet", view, length)
         for row in part.to_pylist()
     ]
+    assert len(found) == len(rows)
     for at, row in enumerate(found):
         mine = [item for user, item in rows[: at + 1] if user == users[at]]
         assert (row["history"], row["event_count"]) == (mine[-length:], len(mine))

@@ -57,5 +57,6 @@ def test_a_question_has_the_words_that_are_asked_for_and_depends_on_its_draw():
     row = {"title": "Cancel my order", "examples": ["I want to cancel what I just bought", "Please stop my order"]}
     said = {intents.question(row, str(draw)) for draw in range(20)}
     assert len(said) > 2 and all(10 <= len(one.split()) <= 20 for one in said)
-    assert intents.question(row, "1") == intents.question(row, "1")
+    assert intents.question(row, "1") == "I want to cancel what I just bought. Cancel my order."  # on every machine
+    assert intents.question(row, "3") == "Please stop my order. I want to cancel what I just bought."
     assert intents.question({"title": "Refunds", "examples": []}, "1") == "Refunds."

@@ -79,3 +79,81 @@ def test_melt_enhances_users_of_the_tail_alone_and_learns_from_the_others(data, 
         layer.bias.assign(layer.bias + 1)
     moved = np.abs(one.answer(rows).logits - before.logits)[:, 0] > 1e-7
     assert not moved[purchases > 1].any() and moved[purchases <= 1].any()
+
+
+@pytest.fixture
+def read(data, rows, monkeypatch):
+    """What the network above the features reads (n, C, ·), and the outputs."""
+
+    def read(one):
+        seen = []
+        monkeypatch.setattr(one.model, "logits", lambda x, _: seen.append(x.numpy()) or tf.zeros(x.shape[:2]))
+        outputs = one.answer(rows)
+        return seen[0], outputs
+
+    return read
+
+
+def assign(layer, **weights):
+    """Zeros to a layer's weights, but for those that are given."""
+    for weight in layer.weights:
+        weight.assign(tf.zeros_like(weight))
+    for name, value in weights.items():
+        getattr(layer, name).assign(value)
+
+
+def test_a_cold_transformer_that_adapts_nothing_is_the_base(data, rows):
+    base, cold = ranker(data, "base"), ranker(data, "cold_transformer")
+    assign(cold.model.adapt)
+    for one, other in zip((base.model.network, base.model.out, *base.model.attention),
+                          (cold.model.network, cold.model.out, *cold.model.attention), strict=True):  # fmt: skip
+        other.set_weights(one.get_weights())
+    np.testing.assert_allclose(cold.answer(rows).logits, base.answer(rows).logits, rtol=1e-4, atol=1e-6)
+
+
+def test_a_cold_transformer_adapts_a_user_by_what_it_bought_and_what_it_skipped(data, rows, read):
+    cold = ranker(data, "cold_transformer")
+    rest = cold.model.rest
+    assign(cold.model.enter)
+    cold.model.label.assign([[1.0, 0, 0, 0], [0, 1.0, 0, 0]])
+    for block in cold.model.blocks:
+        assign(block)  # each adds nothing
+    assign(cold.model.adapt)
+    before, _ = read(cold)
+    assign(cold.model.adapt, kernel=np.eye(4 + rest, rest) * (np.arange(rest) < 4))  # the context, in four places
+    after, _ = read(cold)
+    bought, skipped = ((rows.features[name].numpy() >= 0).sum(1) for name in ("bought", "skipped"))
+    assert {0, 1, 5} <= {*bought} and {*skipped} == {1}
+    added = (after - before)[:, 0, -rest:]
+    np.testing.assert_allclose(added[:, 0], bought / (bought + 1), atol=1e-6)
+    np.testing.assert_allclose(added[:, 1], 1 / (bought + 1), atol=1e-6)
+    assert not added[:, 2:].any() and (after[..., :-rest] == before[..., :-rest]).all()
+
+
+def test_uie_with_an_empty_memory_is_the_base(data, rows):
+    base, uie = ranker(data, "base"), ranker(data, "uie")
+    for layer in (*uie.model.memories, *uie.model.personal):
+        assign(layer)
+    first, *others = base.model.network.layers_
+    kernel = np.concatenate([first.kernel, np.ones((4 * 4, first.units), np.float32)])
+    assign(uie.model.network.layers_[0], kernel=kernel, bias=first.bias)
+    same = (*uie.model.network.layers_[1:], uie.model.out, *uie.model.attention)
+    for one, other in zip((*others, base.model.out, *base.model.attention), same, strict=True):
+        other.set_weights(one.get_weights())
+    np.testing.assert_allclose(uie.answer(rows).logits, base.answer(rows).logits, rtol=1e-4, atol=1e-6)
+
+
+def test_uie_tells_of_the_centroids_nearest_to_a_user_and_moves_the_nearest(data, rows, read):
+    uie = ranker(data, "uie")
+    for enter, memory, personal in zip(uie.model.enter, uie.model.memories, uie.model.personal, strict=True):
+        assign(enter.layers_[0], bias=[1.0, 1, 0, 0])  # every user asks that
+        memory.centroids.assign([[1.0, 0, 0, 0], [0, 2.0, 0, 0], [-1.0, -1, 0, 0]])
+        assign(personal.layers_[0], kernel=np.eye(8, 4))  # of the mix alone
+    features, outputs = read(uie)
+    far, near = np.exp([1.0, 2.0]) / np.exp([1.0, 2.0]).sum()  # of the inner products 1, 2, -2 the two that count
+    mixed = np.array([far, 2 * near, 0, 0])
+    expected = np.tile(np.concatenate([mixed, np.tanh(mixed)]), 2)
+    np.testing.assert_allclose(features[..., -16:], np.broadcast_to(expected, (*features.shape[:2], 16)), rtol=1e-5)
+    loss, _, told = uie.model.loss_of(outputs, rows)
+    np.testing.assert_allclose(told["loss/clusters"], [2.0], rtol=1e-6)  # 1 in each memory, to the first centroid
+    np.testing.assert_allclose(loss, np.log(2) + CONFIG.sparse.weight * 2, rtol=1e-6)
