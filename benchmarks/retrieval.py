@@ -86,7 +86,7 @@ def measure(items: np.ndarray, users: np.ndarray, config: IndexConfig, queries: 
         with spawn.Pool(1) as pool:
             load_seconds, memory = pool.apply(_loaded, (place,))
         found = index.read(place)
-    exact = ItemIndex(_brute_force(items), ids)
+    exact = ItemIndex(index_build.exact_index(items), ids)
     faiss.omp_set_num_threads(1)
     asked = users[1::2]
     seconds: dict[str, list[float]] = {"index": [], "brute_force": []}
@@ -107,12 +107,6 @@ def measure(items: np.ndarray, users: np.ndarray, config: IndexConfig, queries: 
         "one_thread": figures,
         "speed_over_brute_force": round(figures["brute_force"]["p50_ms"] / figures["index"]["p50_ms"], 2),
     }
-
-
-def _brute_force(items: np.ndarray) -> faiss.Index:
-    flat = faiss.IndexFlatIP(items.shape[1])
-    flat.add(items)
-    return flat
 
 
 def _loaded(place: Path) -> tuple[float, int]:

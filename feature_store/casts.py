@@ -48,7 +48,8 @@ def _is_text(column: pa.Array) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
-def _mask(condition: pa.Array) -> np.ndarray:
+def true(condition: pa.Array) -> np.ndarray:
+    """(n,) bool, False where the condition is null."""
     return pc.fill_null(condition, False).to_numpy(zero_copy_only=False)
 
 
@@ -57,7 +58,7 @@ def _keep(column: pa.Array, ok: np.ndarray) -> pa.Array:
 
 
 def _all_bad(column: pa.Array, target: pa.DataType) -> Cast:
-    return Cast(pa.nulls(len(column), target), _mask(pc.is_valid(column)))
+    return Cast(pa.nulls(len(column), target), true(pc.is_valid(column)))
 
 
 def _to_string(column: pa.Array) -> Cast:
@@ -74,20 +75,20 @@ def _to_string(column: pa.Array) -> Cast:
 def _to_int64(column: pa.Array) -> Cast:
     if _is_text(column):
         text = pc.utf8_trim_whitespace(column)
-        ok = _mask(pc.match_substring_regex(text, _INTEGER))
-        given = _mask(pc.not_equal(text, ""))
+        ok = true(pc.match_substring_regex(text, _INTEGER))
+        given = true(pc.not_equal(text, ""))
         digits = pc.replace_substring(_keep(text, ok), "+", "")
         return Cast(digits.cast(pa.int64()), given & ~ok)
     if pa.types.is_uint64(column.type):
-        ok = _mask(pc.less_equal(column, pa.scalar(2**63 - 1, pa.uint64())))
-        return Cast(_keep(column, ok).cast(pa.int64()), _mask(pc.is_valid(column)) & ~ok)
+        ok = true(pc.less_equal(column, pa.scalar(2**63 - 1, pa.uint64())))
+        return Cast(_keep(column, ok).cast(pa.int64()), true(pc.is_valid(column)) & ~ok)
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
         return Cast(column.cast(pa.int64()), np.zeros(len(column), bool))
     if pa.types.is_floating(column.type):
         numbers = column.cast(pa.float64())
         small = pc.less(pc.abs(numbers), 2.0**63)
-        ok = _mask(pc.and_(small, pc.equal(numbers, pc.trunc(numbers))))
-        missing = ~_mask(pc.is_valid(column)) | _mask(pc.is_nan(numbers))
+        ok = true(pc.and_(small, pc.equal(numbers, pc.trunc(numbers))))
+        missing = ~true(pc.is_valid(column)) | true(pc.is_nan(numbers))
         return Cast(_keep(numbers, ok).cast(pa.int64()), ~ok & ~missing)
     return _all_bad(column, pa.int64())
 
@@ -95,15 +96,15 @@ def _to_int64(column: pa.Array) -> Cast:
 def _to_int8(column: pa.Array) -> Cast:
     whole = _to_int64(column)
     fits = pc.and_(pc.greater_equal(whole.values, -128), pc.less_equal(whole.values, 127))
-    ok = _mask(fits)
-    return Cast(_keep(whole.values, ok).cast(pa.int8()), whole.bad | (_mask(pc.is_valid(whole.values)) & ~ok))
+    ok = true(fits)
+    return Cast(_keep(whole.values, ok).cast(pa.int8()), whole.bad | (true(pc.is_valid(whole.values)) & ~ok))
 
 
 def _to_float32(column: pa.Array) -> Cast:
     if _is_text(column):
         text = pc.utf8_trim_whitespace(column)
-        ok = _mask(pc.match_substring_regex(text, _NUMBER))
-        given = _mask(pc.not_equal(text, ""))
+        ok = true(pc.match_substring_regex(text, _NUMBER))
+        given = true(pc.not_equal(text, ""))
         digits = pc.replace_substring(_keep(text, ok), "+", "")
         return _finite(digits.cast(pa.float64()), given & ~ok)
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
@@ -117,8 +118,8 @@ def _to_float32(column: pa.Array) -> Cast:
 
 def _finite(numbers: pa.Array, bad: np.ndarray) -> Cast:
     """A float too large for 32 bits is bad, not infinite."""
-    ok = _mask(pc.less_equal(pc.abs(numbers), float(np.finfo(np.float32).max)))
-    too_large = _mask(pc.is_valid(numbers)) & ~ok
+    ok = true(pc.less_equal(pc.abs(numbers), float(np.finfo(np.float32).max)))
+    too_large = true(pc.is_valid(numbers)) & ~ok
     return Cast(_keep(numbers, ok).cast(pa.float32(), safe=False), bad | too_large)
 
 
@@ -129,16 +130,16 @@ def _to_timestamp(column: pa.Array, time_unit: str) -> Cast:
         return Cast(naive.cast(pa.int64()).cast(target), np.zeros(len(column), bool))
     if _is_text(column):
         text = pc.utf8_trim_whitespace(column)
-        given = _mask(pc.not_equal(text, ""))
-        numeric = _mask(pc.match_substring_regex(text, _NUMBER))
+        given = true(pc.not_equal(text, ""))
+        numeric = true(pc.match_substring_regex(text, _NUMBER))
         numbers = _seconds(_keep(text, numeric).cast(pa.float64()), _keep(text, numeric), time_unit)
         parsed = _parse_iso(_keep(text, given & ~numeric))
         values = pc.coalesce(numbers, parsed)
-        return Cast(values.cast(target), given & ~_mask(pc.is_valid(values)))
+        return Cast(values.cast(target), given & ~true(pc.is_valid(values)))
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         values = _seconds(column, None, time_unit)
-        missing = ~_mask(pc.is_valid(column)) | _mask(pc.is_nan(column.cast(pa.float64(), safe=False)))
-        return Cast(values.cast(target), ~missing & ~_mask(pc.is_valid(values)))
+        missing = ~true(pc.is_valid(column)) | true(pc.is_nan(column.cast(pa.float64(), safe=False)))
+        return Cast(values.cast(target), ~missing & ~true(pc.is_valid(values)))
     return _all_bad(column, target)
 
 
@@ -147,7 +148,7 @@ def _seconds(numbers: pa.Array, text: pa.Array | None, time_unit: str) -> pa.Arr
     scale = MICROSECONDS[time_unit]
     floats = numbers.cast(pa.float64(), safe=False)
     low, high = _YEAR_1 / scale, _YEAR_10000 / scale
-    ok = _mask(pc.and_(pc.greater_equal(floats, low), pc.less(floats, high)))
+    ok = true(pc.and_(pc.greater_equal(floats, low), pc.less(floats, high)))
     whole = _to_int64(text if text is not None else numbers).values  # exact, where a float would round
     exact = pc.multiply(_keep(whole, ok), pa.scalar(scale, pa.int64()))
     rounded = pc.round(pc.multiply(_keep(floats, ok), float(scale))).cast(pa.int64(), safe=False)
@@ -157,7 +158,7 @@ def _seconds(numbers: pa.Array, text: pa.Array | None, time_unit: str) -> pa.Arr
 def _parse_iso(text: pa.Array) -> pa.Array:
     """ISO 8601 to microseconds, null where it is none. pandas mixes up offsets when some texts have none,
     hence the two calls."""
-    with_offset = _mask(pc.match_substring_regex(text, _OFFSET))
+    with_offset = true(pc.match_substring_regex(text, _OFFSET))
     parts = []
     for chosen in (with_offset, ~with_offset):
         part = _keep(text, chosen)

@@ -20,7 +20,7 @@ from feature_store import folders
 from feature_store.hashing import digest, uniform
 from feature_store.reasoner_prompt import LEAST_WORDS, MOST_WORDS
 from feature_store.row_checks import Checked, DeadLetter, RawBatch
-from feature_store.schema import Field
+from feature_store.schema import Field, arrow_schema
 from feature_store.table_folder import write_dead_letters
 from feature_store.tables import require_few_bad
 
@@ -33,7 +33,7 @@ FIELDS = (
     Field("category"),
 )
 """What is known of an intent: its title as users are shown it, a sentence on what it covers, questions that mean it."""
-SCHEMA = pa.schema([pa.field(field.name, field.arrow_type) for field in FIELDS])
+SCHEMA = arrow_schema(FIELDS)
 
 
 def checked(batches: Iterable[RawBatch], examples: int) -> tuple[pa.Table, list[DeadLetter]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_store.casts import cast
+from feature_store.casts import cast, true
 from feature_store.errors import DataError
 from feature_store.schema import Field
 
@@ -96,8 +96,3 @@ class Checked:
                 for row, record in zip(rows, raw.batch.take(pa.array(rows, pa.int64())).to_pylist(), strict=True)
             ),
         ]  # fmt: skip
-
-
-def true(condition: pa.Array) -> np.ndarray:
-    """(n,) bool, False where the condition is null."""
-    return pc.fill_null(condition, False).to_numpy(zero_copy_only=False)

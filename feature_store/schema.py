@@ -8,7 +8,7 @@ between data sets (the attributes of users and items) is declared by the data se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -74,6 +74,11 @@ class Field:
         return _DEFAULTS[self.dtype]
 
 
+def arrow_schema(fields: Iterable[Field]) -> pa.Schema:
+    """A column a field, in order."""
+    return pa.schema([pa.field(field.name, field.arrow_type) for field in fields])
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of the ``tables/`` folder. ``key`` is the column that identifies a row; "" where none does."""
@@ -83,7 +88,7 @@ class Table:
     fields: tuple[Field, ...]
 
     def arrow(self) -> pa.Schema:
-        return pa.schema([pa.field(f.name, f.arrow_type) for f in self.fields])
+        return arrow_schema(self.fields)
 
     def field(self, name: str) -> Field:
         for candidate in self.fields:
@@ -103,8 +108,7 @@ class FeatureView:
     def arrow(self) -> pa.Schema:
         """Schema of ``features/<view>.parquet``."""
         times = [Field(EVENT_TIME, "timestamp"), Field(CREATED_TIME, "timestamp")]
-        columns = [Field(self.key), *times, *self.features]
-        return pa.schema([pa.field(f.name, f.arrow_type) for f in columns])
+        return arrow_schema([Field(self.key), *times, *self.features])
 
     def defaults(self) -> dict[str, Any]:
         """What an unknown key reads as."""

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from feature_store.checks import at_least, one_of, require
-from feature_store.schema import Field
+from feature_store.schema import Field, arrow_schema
 
 PROFILE, BEHAVIOUR, CONTEXT = "profile", "behaviour", "context"
 DIMENSIONS = (PROFILE, BEHAVIOUR, CONTEXT)
@@ -125,7 +125,7 @@ class SessionSchema:
         return (*FIXED, *(each.field for each in self.features))
 
     def arrow(self) -> pa.Schema:
-        return pa.schema([pa.field(each.name, each.arrow_type) for each in self.fields])
+        return arrow_schema(self.fields)
 
     @property
     def groups(self) -> dict[str, list[SessionFeature]]:

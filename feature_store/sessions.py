@@ -26,12 +26,13 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from feature_store import folders, intents
+from feature_store.casts import true
 from feature_store.chat_config import ChatConfig
 from feature_store.database import connect
 from feature_store.datasets import files
 from feature_store.datasets.dataset import Source
 from feature_store.errors import DataError
-from feature_store.row_checks import Checked, DeadLetter, RawBatch, true
+from feature_store.row_checks import Checked, DeadLetter, RawBatch
 from feature_store.session_schema import (
     CLICKED,
     FIXED,

@@ -24,8 +24,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feature_store.casts import true
 from feature_store.errors import DataError
-from feature_store.row_checks import Checked, DeadLetter, RawBatch, true
+from feature_store.row_checks import Checked, DeadLetter, RawBatch
 from feature_store.schema import CREATED_TIME, EVENT_TIME, Schema
 
 LOG_ORDER = "log_order"  # (source number, row) as one int64; dropped by ``finish``

@@ -47,7 +47,7 @@ def write(folder: Path, ids: list[str], items: np.ndarray, users: np.ndarray, co
     kind = config.kind
     if kind == "auto":
         kind = "exact" if len(ids) <= config.exact_up_to else "ivf"
-    index, parameters = _exact(items), {}
+    index, parameters = exact_index(items), {}
     recall, measured = 1.0, len(users)
     if kind == "ivf":
         exact = ItemIndex(index, ids)
@@ -105,7 +105,8 @@ def _found(k: int, index: ItemIndex, users: np.ndarray, least: np.ndarray) -> fl
     return float(np.concatenate(shares).mean())
 
 
-def _exact(items: np.ndarray) -> faiss.Index:
+def exact_index(items: np.ndarray) -> faiss.Index:
+    """It compares a user with all items (N, d)."""
     index = faiss.IndexFlatIP(items.shape[1])
     index.add(items)
     return index

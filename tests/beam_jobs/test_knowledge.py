@@ -2,12 +2,11 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import small_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from written import rows_of
 
 from beam_jobs import text_embedding, written_knowledge
 from beam_jobs.knowledge import run, user_rows
@@ -35,11 +34,6 @@ def make_run(tmp_path):
         return small_run.write(tmp_path / name, log, title, length, {"ann": 30}, **config)
 
     return make
-
-
-def rows_of(out):
-    manifest = folders.read_manifest(out)
-    return pa.concat_tables([pq.read_table(out / part["file"]) for part in manifest["files"]]).to_pylist()
 
 
 def test_every_example_has_a_vector_for_each_template(make_run, tmp_path):

@@ -5,10 +5,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from written import rows_of
 
 from beam_jobs import queries
 from beam_jobs.options import BeamConfig
-from feature_store import alignment_tables, folders
+from feature_store import alignment_tables
 from feature_store.errors import DataError
 from llm_offline import adapter
 from llm_offline.alignment.reasoner import Reasoner, reasoner_id
@@ -19,11 +20,6 @@ from llm_offline.identity import model_id
 @pytest.fixture
 def config(chat_llm):
     return ReasonerConfig(model=str(chat_llm), max_tokens=1024)
-
-
-def rows_of(out):
-    manifest = folders.read_manifest(out)
-    return pa.concat_tables([pq.read_table(out / part["file"]) for part in manifest["files"]]).to_pylist()
 
 
 def make_adapter(config, out, seed=0):

@@ -16,6 +16,8 @@ from tensorflow.core.example import example_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from serving.predict import SavedModel
+
 ITEMS = ["a", "b", "c", "d", "e"]
 
 
@@ -165,6 +167,14 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("scorer")
     _write_scorer(root / "1")
     return root
+
+
+@pytest.fixture
+def model(scorer: Path) -> Iterator[SavedModel]:
+    """That model, loaded."""
+    loaded = SavedModel(scorer / "1")
+    yield loaded
+    loaded.close()
 
 
 @pytest.fixture

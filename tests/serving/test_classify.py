@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,6 @@ from serving import classify, examples
 from serving.predict import SavedModel
 from serving.runtime import Runtime
 from serving.status import StatusError
-
-
-@pytest.fixture
-def model(scorer: Path) -> Iterator[SavedModel]:
-    model = SavedModel(scorer / "1")
-    yield model
-    model.close()
 
 
 def ask(model: SavedModel, example, signature: str) -> list[list[tuple[str, float]]]:

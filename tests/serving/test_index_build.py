@@ -59,7 +59,7 @@ def test_the_effort_is_the_least_that_finds_enough(vectors, tmp_path: Path) -> N
         for recall in (0.3, 0.9, 1.0)
     ]
     assert probes[0] < probes[1] < probes[2] <= 40
-    exact = ItemIndex(index_build._exact(items), ids)
+    exact = ItemIndex(index_build.exact_index(items), ids)
     found = index.read(tmp_path / "index")
     assert index_build.recall_at(50, found, exact, users[::2]) == 1.0
     index.set_effort(found._index, {"probes": probes[2] - probes[2] // 4})
@@ -76,10 +76,10 @@ def test_the_same_vectors_give_the_same_files(vectors, tmp_path: Path) -> None:
 
 def test_an_item_that_ties_with_the_last_counts_as_found() -> None:
     users = np.ones((2, 2), np.float32)
-    one = ItemIndex(index_build._exact(np.array([[3, 0], [1, 0], [0, 1]], np.float32)), ["a", "b", "c"])
-    other = ItemIndex(index_build._exact(np.array([[3, 0], [0, 1]], np.float32)), ["a", "c"])
+    one = ItemIndex(index_build.exact_index(np.array([[3, 0], [1, 0], [0, 1]], np.float32)), ["a", "b", "c"])
+    other = ItemIndex(index_build.exact_index(np.array([[3, 0], [0, 1]], np.float32)), ["a", "c"])
     assert index_build.recall_at(2, other, one, users) == 1.0
-    worse = ItemIndex(index_build._exact(np.array([[3, 0], [0, 0.5]], np.float32)), ["a", "d"])
+    worse = ItemIndex(index_build.exact_index(np.array([[3, 0], [0, 0.5]], np.float32)), ["a", "d"])
     assert index_build.recall_at(2, worse, one, users) == 0.5
 
 

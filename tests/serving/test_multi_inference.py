@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from tensorflow_serving.apis import inference_pb2
 
@@ -11,13 +8,6 @@ from serving.predict import SavedModel
 from serving.status import StatusError
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
-
-
-@pytest.fixture
-def model(scorer: Path) -> Iterator[SavedModel]:
-    model = SavedModel(scorer / "1")
-    yield model
-    model.close()
 
 
 def request(example, *tasks: tuple[str, str, str]) -> inference_pb2.MultiInferenceRequest:

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 from tensorflow.core.protobuf import meta_graph_pb2
@@ -11,13 +8,6 @@ from tensorflow_serving.apis import input_pb2
 from serving import examples, regress
 from serving.predict import SavedModel
 from serving.status import StatusError
-
-
-@pytest.fixture
-def model(scorer: Path) -> Iterator[SavedModel]:
-    model = SavedModel(scorer / "1")
-    yield model
-    model.close()
 
 
 def ask(model: SavedModel, example, signature: str) -> list[float]:

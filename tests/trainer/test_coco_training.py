@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 import small_run
 import tensorflow as tf
+from trained import parameters
 
 from antiphon import llm
 from antiphon.config import dump, load
 from feature_store import user_knowledge
 from feature_store.errors import DataError
-from trainer import checkpoint, evaluate, explain, export, knowing, saved, spaces, train
+from trainer import evaluate, explain, export, knowing, saved, spaces, train
 from trainer.config import (
     CocoConfig,
     EvaluateConfig,
@@ -47,10 +48,6 @@ def config(side, kind="sasrec", **changes):
     model = ModelConfig(kind, d=8, blocks=1, max_length=10, dropout=0.1, **BACKBONES[kind])
     settings = {"batch": 16, "epochs": 3, "steps_per_schedule": 1, "optimizer": OptimizerConfig(learning_rate=0.01)}
     return TrainConfig(**{**settings, "model": model, "llm": LinkConfig(side.address), "coco": COCO, **changes})
-
-
-def parameters(folder):
-    return {p.stem: np.load(p) for p in sorted(checkpoint.newest(folder / "checkpoints").glob("*.npy"))}
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 import told_users
+from trained import parameters
 
 from feature_store import folders, knowledge_shards, user_knowledge
 from feature_store.errors import DataError
 from feature_store.examples import read_rows
-from trainer import checkpoint, chief, evaluate, export, optimizers, saved, train
+from trainer import chief, evaluate, export, optimizers, saved, train
 from trainer.cluster.strategy import InProcess
 from trainer.cluster.work_queue import WorkQueue
 from trainer.config import CocoConfig, EvaluateConfig, ExportConfig, ModelConfig, OptimizerConfig, TrainConfig
@@ -45,10 +46,6 @@ def config(source, **changes):
     model = ModelConfig(d=8, blocks=1, max_length=10, dropout=0.1)
     settings = {"batch": 16, "epochs": 2, "steps_per_schedule": 1, "optimizer": OptimizerConfig(learning_rate=0.01)}
     return TrainConfig(**{**settings, "model": model, "coco": coco, **changes})
-
-
-def parameters(folder):
-    return {p.stem: np.load(p) for p in sorted(checkpoint.newest(folder / "checkpoints").glob("*.npy"))}
 
 
 @pytest.fixture(scope="module")

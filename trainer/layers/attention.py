@@ -44,7 +44,7 @@ class SelfAttention(tf_keras.layers.Layer):
         mask (b, l) is true at real items; dropout where a seed is given.
         """
         parts = ((self.query, x), (self.key, values), (self.value, values))
-        q, k, v = (self._split(dense(part)) for dense, part in parts)  # (b, heads, l, d/heads)
+        q, k, v = (into_heads(dense(part), self.heads) for dense, part in parts)  # (b, heads, l, d/heads)
         scores = tf.matmul(q, k, transpose_b=True) * float(q.shape[-1]) ** -0.5  # (b, heads, l, l)
         visible = mask[:, None, :]  # (b, 1, l)
         if causal:
@@ -59,10 +59,11 @@ class SelfAttention(tf_keras.layers.Layer):
     def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "d": self.d, "heads": self.heads, "rate": self.rate}
 
-    def _split(self, x: tf.Tensor) -> tf.Tensor:
-        shape = tf.shape(x)
-        parts = tf.reshape(x, (shape[0], shape[1], self.heads, x.shape[-1] // self.heads))
-        return tf.transpose(parts, (0, 2, 1, 3))
+
+def into_heads(x: tf.Tensor, heads: int) -> tf.Tensor:
+    """x (b, l, d) -> (b, heads, l, d / heads)."""
+    shape = tf.shape(x)
+    return tf.transpose(tf.reshape(x, (shape[0], shape[1], heads, x.shape[-1] // heads)), (0, 2, 1, 3))
 
 
 class TransformerBlock(tf_keras.layers.Layer):

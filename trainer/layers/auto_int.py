@@ -5,6 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras
 
+from trainer.layers.attention import into_heads
+
 
 class Interacting(tf_keras.layers.Layer):
     """One interacting layer, §4.3: each of F fields mixes all by its own attention, ê = relu(concat of heads + W e).
@@ -34,7 +36,8 @@ class Interacting(tf_keras.layers.Layer):
 
     def call(self, fields: tf.Tensor) -> tf.Tensor:
         """fields (n, F, ·) -> (n, F, d)."""
-        q, k, v = (self._split(layer(fields)) for layer in (self.query, self.key, self.value))  # (n, heads, F, d/heads)
+        parts = (self.query, self.key, self.value)
+        q, k, v = (into_heads(layer(fields), self.heads) for layer in parts)  # (n, heads, F, d/heads)
         mixed = tf.matmul(tf.nn.softmax(tf.matmul(q, k, transpose_b=True)), v)
         shape = tf.shape(fields)
         joined = tf.reshape(tf.transpose(mixed, (0, 2, 1, 3)), (shape[0], shape[1], self.d))
@@ -42,8 +45,3 @@ class Interacting(tf_keras.layers.Layer):
 
     def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "d": self.d, "heads": self.heads}
-
-    def _split(self, x: tf.Tensor) -> tf.Tensor:
-        shape = tf.shape(x)
-        parts = tf.reshape(x, (shape[0], shape[1], self.heads, self.d // self.heads))
-        return tf.transpose(parts, (0, 2, 1, 3))

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from trained import parameters
 
-from trainer import checkpoint
 from trainer.cluster import strategy
 
 KINDS = ["sgd", "adagrad", "rowwise_adagrad", "ftrl", "adam", "lazy_adam"]
@@ -148,10 +148,6 @@ def test_every_backbone_trains_to_the_same_parameters_on_a_cluster(repository, s
 
 def differences(one, other):
     return {name: np.linalg.norm(one[name] - other[name]) / np.linalg.norm(other[name]) for name in other}
-
-
-def parameters(folder):
-    return {p.stem: np.load(p) for p in checkpoint.newest(folder / "checkpoints").glob("*.npy")}
 
 
 SLOW = """

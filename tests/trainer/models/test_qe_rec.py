@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import request_cluster
 import tensorflow as tf
+from trained import parameters
 
-from trainer import checkpoint, train
+from trainer import train
 from trainer.layers.request_embeddings import RequestEmbeddings
 from trainer.requests.config import RequestModelConfig, RequestTrainConfig
 from trainer.requests.input import Requests
@@ -157,10 +158,6 @@ def test_on_a_cluster_both_rankers_are_trained_as_in_one_process(repository, cha
             assert found.keys() == expected.keys()
             for name in expected:
                 np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-4, err_msg=f"{mode} {name}")
-
-
-def parameters(folder):
-    return {p.stem: np.load(p) for p in sorted(checkpoint.newest(folder / "checkpoints").glob("*.npy"))}
 
 
 def _parts(made, rows):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import request_cluster
 import request_data
+from trained import parameters
 
-from trainer import checkpoint, train
+from trainer import train
 from trainer.requests.config import RequestModelConfig, RequestOptimizerConfig, RequestTrainConfig
 
 MODEL = RequestModelConfig(d=4, hidden=(16,), attention=(4,), dropout=0.05)
@@ -28,10 +29,6 @@ def trained(requests, tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "models" / "base"
     train.run(requests, None, out, CONFIG)
     return out
-
-
-def parameters(folder):
-    return {p.stem: np.load(p) for p in sorted(checkpoint.newest(folder / "checkpoints").glob("*.npy"))}
 
 
 def valid(history):
