@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.cli import benchmark_names, parser
+from antiphon.commands import benchmark_names, parser
 from antiphon.config import load
 
 ROOMS = ["antiphon", "beam_jobs", "feature_store", "llm_offline", "serving", "trainer"]

@@ -4,7 +4,8 @@ import sys
 import pytest
 
 from antiphon import processes
-from antiphon.cli import STAGES, exit_code, main, parser
+from antiphon.cli import exit_code, main
+from antiphon.commands import STAGES, parser
 
 
 def antiphon(*arguments, cwd=None):

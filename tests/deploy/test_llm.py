@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from antiphon.cli import parser
+from antiphon.commands import parser
 from antiphon.config import load
 
 

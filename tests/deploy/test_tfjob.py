@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
-from antiphon.cli import parser
+from antiphon.commands import parser
 
 SCHEMA = json.loads(Path(__file__).with_name("tfjob_v1_schema.json").read_text())
 
