@@ -69,6 +69,7 @@ def queries(config: Config) -> dict[str, Any]:
 
 
 def requests(config: Config) -> dict[str, Any]:
+    """A request for each session: its features, its query's vector and its candidates."""
     made = write_requests(config, config.folder / "requests", config.folder / "knowledge" / "queries")
     return {split: told["examples"] for split, told in made["splits"].items()}
 

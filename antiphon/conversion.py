@@ -46,6 +46,7 @@ def train_stage(config: Config, name: str) -> Stage:
 
 
 def requests(config: Config) -> dict[str, Any]:
+    """Clicked impressions with what was known at their time, and whether a purchase followed."""
     from feature_store import conversions
 
     folder = config.folder
@@ -56,6 +57,7 @@ def requests(config: Config) -> dict[str, Any]:
 
 
 def train(config: Config, name: str) -> dict[str, Any]:
+    """One ranker, on the run's requests."""
     from trainer import train
 
     return train.run(config.folder / "requests", None, config.folder / "models" / name, config.rankers[name])

@@ -16,6 +16,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Record:
+    """What ``stages/<stage>.json`` says: of what the stage was made, and what it left."""
+
     stage: str
     fingerprint: str
     identity: str = ""  # of a stage that can go on where it stopped: what must be the same for that

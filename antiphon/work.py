@@ -22,18 +22,21 @@ LLM_FREE_TO_CHANGE = ("device", "batch_tokens", "held_tokens", "host", "port", "
 
 
 def ingest(config: Config) -> dict[str, Any]:
+    """Raw logs become checked tables; rows that break a rule go to dead letters."""
     from beam_jobs import ingest
 
     return ingest.run(config.data, config.folder / "tables", config.beam)
 
 
 def embed(config: Config) -> dict[str, Any]:
+    """Vectors of the items' texts, of those alone that have changed."""
     from beam_jobs import embed
 
     return embed.run(config.folder / "tables", text_folder(config), config.embed, config.beam)
 
 
 def features(config: Config) -> dict[str, Any]:
+    """The views of features, offline and online; with the items' text vectors where a variant reads them."""
     from beam_jobs import materialize
 
     knowledge = text_folder(config) if config.uses_knowledge else None
@@ -42,6 +45,7 @@ def features(config: Config) -> dict[str, Any]:
 
 
 def examples(config: Config) -> dict[str, Any]:
+    """Training rows with what was known just before each, split and in shards."""
     from feature_store import examples
 
     tables, out = config.folder / "tables", config.folder / "examples"
@@ -49,12 +53,14 @@ def examples(config: Config) -> dict[str, Any]:
 
 
 def prompts(config: Config) -> dict[str, Any]:
+    """The universal prompts, each as one vector among the language model's token embeddings."""
     from llm_offline.knowledge import codebook
 
     return codebook.write(prompts_folder(config), config.llm, config.prompts)
 
 
 def prompts_folder(config: Config) -> Path:
+    """Where the universal prompts lie."""
     return config.folder / "knowledge" / "codebook"
 
 
@@ -74,18 +80,21 @@ def knowledge(source: str) -> Work:
 
 
 def profiles(config: Config) -> dict[str, Any]:
+    """What a language model says of each user, and its vector."""
     from beam_jobs import profiles
 
     return profiles.run(config.folder / "tables", config.folder / "profiles", config.profiles, config.beam)
 
 
 def groups(config: Config) -> dict[str, Any]:
+    """Each user's group in a hierarchy that is learnt from the profiles."""
     from beam_jobs import groups
 
     return groups.run(config.folder / "profiles", config.folder / "groups", config.groups, config.beam)
 
 
 def priors(config: Config) -> dict[str, Any]:
+    """What the users of each group have in common, with or without the user that it is looked up for."""
     from beam_jobs import priors
 
     tables, groups, out = config.folder / "tables", config.folder / "groups", config.folder / "priors"
@@ -233,12 +242,14 @@ def chosen(config: Config) -> dict[str, Any]:
 
 
 def recommend(config: Config) -> dict[str, Any]:
+    """Answers for a sample of users by a real server, for the report."""
     from antiphon import recommend
 
     return recommend.sample(config)
 
 
 def report(config: Config) -> dict[str, Any]:
+    """The run as one HTML file."""
     from antiphon import report
 
     return report.write(config)

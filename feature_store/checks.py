@@ -13,18 +13,22 @@ def require(ok: bool, name: str, rule: str, value: object) -> None:
 
 
 def at_least(name: str, value: float, low: float) -> None:
+    """As `require`, of a number that may be ``low``."""
     require(value >= low, name, f"must be at least {low:g}", value)
 
 
 def above(name: str, value: float, low: float) -> None:
+    """As `require`, of a number that must not be ``low`` itself."""
     require(value > low, name, f"must be above {low:g}", value)
 
 
 def one_of(name: str, value: str, choices: Sequence[str]) -> None:
+    """As `require`, naming all choices."""
     require(value in choices, name, f"must be one of {', '.join(map(repr, choices))}", value)
 
 
 def iso_time(name: str, value: str) -> None:
+    """As `require`, of a text that `datetime.fromisoformat` reads."""
     try:
         datetime.fromisoformat(value)
     except ValueError:

@@ -45,6 +45,8 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OnlineStoreConfig:
+    """Where features are kept for serving: a file of the run, or a server that replicas share."""
+
     kind: str = "sqlite"  # sqlite | redis
     connection: str = ""  # redis: "host:port[,key=value...]"; of a cluster "host:port[,host:port...][,key=value...]"
     cluster: bool = False  # redis: a cluster, of which some nodes are named
@@ -60,6 +62,8 @@ class OnlineStoreConfig:
 
 @dataclass(frozen=True)
 class FeatureConfig:
+    """What a user's features hold, and the store they are served from."""
+
     history_length: int = 50  # L: newest events kept in the user_history feature
     online: OnlineStoreConfig = field(default_factory=OnlineStoreConfig)
 
@@ -69,6 +73,8 @@ class FeatureConfig:
 
 @dataclass(frozen=True)
 class ExampleConfig:
+    """Which events are targets, where the splits part, and which items get into the vocabulary."""
+
     split: str = "leave_one_out"  # leave_one_out | global_time
     valid_quantile: float = 0.8  # global_time: validation starts at this quantile of event times
     test_quantile: float = 0.9

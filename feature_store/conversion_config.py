@@ -9,6 +9,8 @@ from feature_store.checks import at_least, iso_time, require
 
 @dataclass(frozen=True)
 class ConversionConfig:
+    """Which purchases count, where the splits part, and how long each list is."""
+
     purchase: str = "purchase"  # the event type of what a user bought; "" takes all events
     test_start: str = ""  # ISO 8601, UTC where it has no offset; "" is what the tables say
     overlap: bool = False  # also learn from the window that groups and priors were made of, which know its purchases

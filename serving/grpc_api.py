@@ -97,6 +97,8 @@ def reload_config(
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Answers of models, as TensorFlow Serving's service of that name gives them; each is counted and may be logged."""
+
     def __init__(
         self, registry: ModelRegistry, inference: Inference, metrics: Metrics, request_log: RequestLog
     ):
@@ -179,6 +181,8 @@ class RetrievalService:
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """The state of versions, and changes of the models that are served."""
+
     def __init__(self, registry: ModelRegistry):
         self._registry = registry
 

@@ -10,6 +10,8 @@ from trainer.cluster.launcher import ClusterSize
 
 @dataclass(frozen=True)
 class OptimizerConfig:
+    """Which optimizer (``trainer.optimizers``), its rate and what is of one kind alone."""
+
     kind: str = "adam"  # sgd | adagrad | rowwise_adagrad | ftrl | adam | lazy_adam
     learning_rate: float = 1e-3
     l1: float = 0.0  # of ftrl: the penalty is l1 |w| + l2 w²

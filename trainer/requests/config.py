@@ -99,6 +99,8 @@ class RequestTrainConfig(LoopConfig):
 
 @dataclass(frozen=True)
 class RequestEvaluateConfig:
+    """How rankers are compared: with what uncertainty, and by which segments of users."""
+
     bootstrap: int = 1000  # resamples of users for the intervals and the paired tests
     batch: int = 1024  # requests scored at once
     low_share: float = 0.55  # of the users, those with the least activity
