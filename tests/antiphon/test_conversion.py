@@ -1,10 +1,11 @@
 """A run of rankers: its stages, what each builds on, and what makes another model."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from antiphon import stages
+from antiphon import conversion, stages, work
 from antiphon.config import load
 from antiphon.parse import ConfigError
 
@@ -24,6 +25,19 @@ def test_every_ranker_is_trained_on_the_requests_and_the_best_is_exported(config
     plain = replace(config, profiles=None)
     assert {stage.name: stage for stage in stages.plan(plain)}["requests"].needs == ("ingest",)
     assert [stage.name for stage in stages.find(config, "train")] == [f"train-{name}" for name in config.rankers]
+
+
+@pytest.mark.parametrize(("asked", "exported"), [("", "poso"), ("base", "base")])
+def test_the_ranker_that_is_named_or_did_best_is_exported_and_told(config, tmp_path, asked, exported):
+    found = {name: {"valid_gauc": 0.7 if name == "poso" else 0.6} for name in config.rankers}
+    config = replace(config, runs=str(tmp_path), export=replace(config.export, variant=asked))
+    for name, summary in found.items():
+        (config.folder / "models" / name).mkdir(parents=True)
+        (config.folder / "models" / name / "history.json").write_text(json.dumps({"summary": summary}))
+    told = conversion.export_chosen(config, lambda requests, model, out, _: {"path": str(out), "of": model.name})
+    assert (told["variant"], told["of"], told["asked"]) == (exported, exported, bool(asked))
+    assert work.chosen(config) == told
+    assert told["path"] == str(config.folder / "export" / exported)
 
 
 def test_what_makes_another_model_is_all_but_where_it_is_trained(config):
