@@ -23,8 +23,6 @@ from llm_offline.identity import embedding_id
 from llm_offline.knowledge.answers import Answer, Ask, judged, written
 from llm_offline.knowledge.texts import read_named
 
-SUBJECTS = ("user", "item")
-
 
 @dataclass(frozen=True)
 class Wording:

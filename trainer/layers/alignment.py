@@ -5,6 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras
 
+from trainer.layers.attention import into_heads
+
 
 class Alignment(tf_keras.layers.Layer):
     """h_aligned = CrossAttention(h_RS W_Q, h_concat W_K, h_concat W_V), h_concat = MLP([h_RS, h_pure]) (CoCo Eq. 7).
@@ -51,18 +53,12 @@ class Alignment(tf_keras.layers.Layer):
         else:
             joined, visible = tf.concat([h, pieces], axis=1), tf.concat([seen, mask], axis=1)  # (B, L + m, d)
         tokens = self.outer(self.inner(joined))
-        q = self._split(self.query(last[:, None]))  # (B, heads, 1, d / heads)
-        k, v = self._split(self.key(tokens)), self._split(self.value(tokens))
+        q = into_heads(self.query(last[:, None]), self.heads)  # (B, heads, 1, d / heads)
+        k, v = (into_heads(layer(tokens), self.heads) for layer in (self.key, self.value))
         scores = tf.matmul(q, k, transpose_b=True) * float(q.shape[-1]) ** -0.5
         scores += tf.cast(tf.where(visible[:, None], 0.0, -1e9), scores.dtype)[:, None]
         mixed = tf.reshape(tf.matmul(tf.nn.softmax(scores), v), tf.shape(last))
         return _where_known(mask, mixed, last, self.residual)
-
-    def _split(self, x: tf.Tensor) -> tf.Tensor:
-        """(B, n, d) -> (B, heads, n, d / heads)."""
-        shape = tf.shape(x)
-        parts = tf.reshape(x, (shape[0], shape[1], self.heads, self.d // self.heads))
-        return tf.transpose(parts, (0, 2, 1, 3))
 
 
 class Fusion(tf_keras.layers.Layer):
