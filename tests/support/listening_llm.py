@@ -1,7 +1,7 @@
 """`antiphon llm` that also writes down the titles that it makes texts of: a JSON line a request.
 
 `python listening_llm.py FILE ARGUMENTS` is `antiphon ARGUMENTS`; a line says what asked ("forward" in training, "know"
-in validation and test) and for each user which titles.
+in validation and test) and for each user which titles. What is drawn of the catalogue at the beginning is of no user.
 """
 
 import json
@@ -26,8 +26,9 @@ def noted(method, name):
 
 def texts(self, history, real=titles.Titles.texts):
     told = [[self._titles[item] for item in row if item] for row in history.tolist()]
-    with heard.open("a") as file:
-        file.write(json.dumps([asking[0], told]) + "\n")
+    if asking:
+        with heard.open("a") as file:
+            file.write(json.dumps([asking[0], told]) + "\n")
     return real(self, history)
 
 
