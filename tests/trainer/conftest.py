@@ -107,7 +107,7 @@ def side_process(shop: Path, repository: Path, tiny_llm: Path, tmp_path_factory:
 
     def start(run: Path = shop, program: Sequence[str] = (), **settings: Any) -> SideProcess:
         small = {"model": tiny_llm, "dtype": "float64", "max_tokens": 24, "d": 4, "rank": 2, "optimizer": "sgd"}
-        rates = {"learning_rate": 0.1, "decoupling_learning_rate": 0.1}
+        rates = dict.fromkeys(("learning_rate", "decoupling_learning_rate"), settings.get("learning_rate", 0.1))
         folder = tmp_path_factory.mktemp("side")
         running.append(SideProcess(run, repository, folder, {**small, **rates, **settings}, program))
         return running[-1]
