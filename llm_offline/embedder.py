@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +39,17 @@ class Embedder:
         """Loads the model.
 
         Args:
-            adapter: a folder of one. weights: float32 | int8, on a processor (`int8`), whose vectors are not the same.
-            loaded: the model as `language_model.load` gives it with config and adapter, where it is loaded already.
+            adapter: a folder of one. weights: float32 | int8, on a processor (`int8`), whose vectors are not the same:
+                they are made of float32 ones, whatever the config's dtype.
+            loaded: the model as `language_model.load` gives it with `as_loaded` of the config, and adapter, where it is
+                loaded already.
         Raises:
             FileNotFoundError, ValueError: as `language_model.load`; or pooling is "eos" and the tokenizer has
-                no end-of-sequence token; or ``dimensions`` is more than the model's width.
+                no end-of-sequence token; or ``dimensions`` is more than the model's width; or no layer of the model
+                can have 8-bit weights.
         """
         self.config = config
-        self._language_model = load(config, adapter=adapter) if loaded is None else loaded
+        self._language_model = load(as_loaded(config, weights), adapter=adapter) if loaded is None else loaded
         self.tokenizer = self._language_model.tokenizer
         self.tokenizer.truncation_side = "right" if config.keep == "start" else "left"
         if config.pooling == "eos" and self.tokenizer.eos_token_id is None:
@@ -54,7 +58,10 @@ class Embedder:
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # BERT's pooler is computed by the model and used by nobody here
         if weights == "int8":
-            quantize_linears(model)
+            if not quantize_linears(model):
+                rule = "must leave float32 linear layers to be made 8-bit"
+                raise ValueError(f"{config.section}.model: with weights int8 {rule}, received {config.model!r} "
+                                 f"in {str(self._language_model.dtype).removeprefix('torch.')}")  # fmt: skip
         elif config.device == "cpu" and config.dtype != "float64":
             pack_linears(model)
         model.to(config.device)
@@ -62,7 +69,8 @@ class Embedder:
         if self.width > self._language_model.width:
             rule = f"must be at most {self._language_model.width}, the width of {config.model!r}"
             raise ValueError(f"{config.section}.dimensions {rule}, received {config.dimensions}")
-        self.model_id = embedding_id(config, self._language_model.model_id)
+        known = self._language_model.model_id if weights != "int8" else ""
+        self.model_id = embedding_id(config, known)
         self.adapter_version = self._language_model.adapter_version
         self._beginning: Beginning | None = None
 
@@ -156,6 +164,11 @@ class Embedder:
             vectors = {"mean": pooling.mean, "last": pooling.last}[kind](states, mask)
         vectors = vectors[:, : self.width]
         return torch.nn.functional.normalize(vectors, dim=1) if self.config.normalize else vectors
+
+
+def as_loaded(config: EncoderConfig, weights: str) -> EncoderConfig:
+    """The config by which the model of an embedder is loaded whose linear layers have ``weights``."""
+    return replace(config, dtype="float32") if weights == "int8" else config
 
 
 def _padded(ids: list[list[int]]) -> tuple[Tensor, Tensor | None]:

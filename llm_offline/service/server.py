@@ -14,7 +14,7 @@ import uvicorn
 from llm_offline.alignment.reasoner import beginning, reasoner_id
 from llm_offline.alignment_config import ReasonerConfig, ServiceConfig
 from llm_offline.chat import Prompt
-from llm_offline.embedder import Embedder
+from llm_offline.embedder import Embedder, as_loaded
 from llm_offline.generator import Generator
 from llm_offline.language_model import load
 from llm_offline.service.api import Api, Metrics, Response
@@ -64,7 +64,7 @@ class Model:
     """
 
     def __init__(self, reasoner: ReasonerConfig, adapter: Path | None, config: ServiceConfig) -> None:
-        loaded = load(reasoner, writes=config.writes, adapter=adapter)
+        loaded = load(as_loaded(reasoner, config.weights), writes=config.writes, adapter=adapter)
         states = loaded.without_head() if config.writes else loaded
         self._embedder = Embedder(reasoner, weights=config.weights, loaded=states)
         self._embedder.remember(beginning(self._embedder.tokenizer))

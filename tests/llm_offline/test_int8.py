@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from torch import nn
 from llm_offline.alignment_config import ReasonerConfig
 from llm_offline.embedder import Embedder
 from llm_offline.int8 import Int8Linear, quantize_linears
+from llm_offline.language_model import load
 
 TEXTS = ["Where is my parcel?", "I want my money back", "The card was declined", "How do I return a lamp?"]
 
@@ -45,3 +48,19 @@ def test_an_embedder_s_vectors_stay_close():
     assert (exact * close).sum(1).min() > 0.98
     assert ((exact @ exact.T).argsort(1)[:, -2:] == (close @ close.T).argsort(1)[:, -2:]).all()
     assert np.abs(exact - close).max() > 0
+
+
+def test_a_bfloat16_config_has_8_bit_weights_all_the_same():
+    config = ReasonerConfig(model="minilm", pooling="mean", max_tokens=64, dtype="bfloat16")
+    found = Embedder(config, weights="int8")
+    layers = [type(layer) for layer in found._language_model.model.modules()]
+    assert layers.count(Int8Linear) > 0 == layers.count(nn.Linear)
+    exact = Embedder(replace(config, dtype="float32"), weights="int8")
+    np.testing.assert_array_equal(found.encode(TEXTS), exact.encode(TEXTS))
+    assert found.model_id == Embedder(config).model_id
+
+
+def test_a_model_without_a_layer_to_make_8_bit_is_refused():
+    config = ReasonerConfig(model="minilm", pooling="mean", max_tokens=64, dtype="bfloat16")
+    with pytest.raises(ValueError, match=r"reasoner.model: with weights int8 must leave .* 'minilm' in bfloat16"):
+        Embedder(config, weights="int8", loaded=load(config))
