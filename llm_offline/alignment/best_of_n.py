@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Candidate:
         own: the reasoner's.
         distance: words to insert, delete or replace to make one of the reasoner's queries of it, the nearest one.
         cosine: of its vector with that of the golden intent, the nearest one where there are several.
+        learnt: whether it may be learnt from; a query that is shorter or longer than asked for may not. One of the
+            reasoner's own is compared with all the same.
     """
 
     candidate: str
@@ -40,6 +42,7 @@ class Candidate:
     margin: float
     distance: int = 0
     cosine: float = 0.0
+    learnt: bool = True
 
 
 def in_order(candidates: Iterable[Candidate], priority: Sequence[str]) -> list[Candidate]:
@@ -51,16 +54,18 @@ def in_order(candidates: Iterable[Candidate], priority: Sequence[str]) -> list[C
 def choose(candidates: Sequence[Candidate], strategy: str, priority: Sequence[str]) -> list[Candidate]:
     """What one session gives to learn from; none, one, or with V4 up to two.
 
+    Compared are candidates that may be learnt from, and the reasoner's own queries of any length.
+
     v1: the best. v2: the best, unless it is the reasoner's own. v3: of the other teachers' that one which is farthest
     from the reasoner's queries and nearest to the golden intent, where one is both. v4: the farthest and the nearest.
     """
     best = in_order(candidates, priority)
     if strategy == "v1":
-        return best[:1]
+        return [one for one in best if one.learnt][:1]
     if strategy == "v2":
-        return [one for one in best[:1] if not one.own]
-    others = [one for one in best if not one.own]
-    if not others or len(others) == len(best):  # nothing to compare, or no query of the reasoner's to compare with
+        return [one for one in best[:1] if not one.own and one.learnt]
+    others = [one for one in best if not one.own and one.learnt]
+    if not others or not any(one.own for one in best):  # nothing to compare, or to compare with
         return []
     far = max(one.distance for one in others)
     near = max(one.cosine for one in others)
@@ -73,9 +78,11 @@ def choose(candidates: Sequence[Candidate], strategy: str, priority: Sequence[st
 
 def pairs(chosen: Candidate, candidates: Iterable[Candidate], margins: bool) -> list[tuple[Candidate, str]]:
     """The candidates that the chosen one is better than, and by what: ndcg (Eq. 9), or with ``margins`` also by the
-    margin where the NDCG is equal."""
+    margin where the NDCG is equal. Those that may not be learnt from are no answers to reject."""
     found = []
     for other in candidates:
+        if not other.learnt:
+            continue
         if chosen.ndcg > other.ndcg:
             found.append((other, "ndcg"))
         elif margins and chosen.ndcg == other.ndcg and chosen.margin > other.margin:
@@ -173,25 +180,27 @@ def _read(folder: Path, kind: str, table: str = "") -> list[dict[str, Any]]:
 def _rewarded(
     told: list[dict[str, Any]], rewards: list[dict[str, Any]], any_length: bool, file: Path
 ) -> dict[str, list[Candidate]]:
-    """Each session's candidates of the right length, with their rewards."""
+    """Each session's candidates of the right length, and the reasoner's own of any, with their rewards; nothing of
+    sessions that have none of the right length."""
     given = {(row["session_id"], row["candidate"]): row for row in rewards}
     groups: dict[str, list[Candidate]] = defaultdict(list)
     for row in told:
-        if row["outcome"] == "kept" or (any_length and row["outcome"] != "empty"):
+        learnt = row["outcome"] == "kept" or (any_length and row["outcome"] != "empty")
+        if learnt or (row["own"] and row["outcome"] != "empty"):
             key = (row["session_id"], row["candidate"])
             if key not in given:
                 raise DataError("a candidate has no reward", file=file, field="candidate", value=key)
             reward = given[key]
-            groups[key[0]].append(
-                Candidate(key[1], row["teacher"], row["own"], row["query"], reward["ndcg"], reward["margin"])
-            )
-    return groups
+            told_of = (key[1], row["teacher"], row["own"], row["query"], reward["ndcg"], reward["margin"])
+            groups[key[0]].append(Candidate(*told_of, learnt=learnt))
+    return {session: rows for session, rows in groups.items() if any(one.learnt for one in rows)}
 
 
 def _ties(candidates: Sequence[Candidate]) -> dict[str, int]:
-    """Whether several candidates share the best NDCG, and the best margin among these."""
-    top = max(one.ndcg for one in candidates)
-    tied = [one.margin for one in candidates if one.ndcg == top]
+    """Whether several of those that may be learnt from share the best NDCG, and the best margin among these."""
+    learnt = [one for one in candidates if one.learnt]
+    top = max(one.ndcg for one in learnt)
+    tied = [one.margin for one in learnt if one.ndcg == top]
     return {"ndcg": int(len(tied) > 1), "margin": int(tied.count(max(tied)) > 1)}
 
 
@@ -201,10 +210,8 @@ def _measured(session: str, rows: list[Candidate], cosine: Mapping[tuple[str, st
     if not own:
         return rows
     return [
-        Candidate(
-            one.candidate, one.teacher, one.own, one.query, one.ndcg, one.margin,
-            min(edit_distance(one.query, query) for query in own), cosine[session, one.candidate],
-        )
+        replace(one, distance=min(edit_distance(one.query, query) for query in own),
+                cosine=cosine[session, one.candidate])
         for one in rows
     ]  # fmt: skip
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -61,6 +63,20 @@ def test_v3_and_v4_need_a_query_of_the_reasoner_and_one_of_another(strategy):
     assert chosen(strategy, EXAMPLE[1:]) == chosen(strategy, EXAMPLE[:1]) == []
 
 
+SHORT = replace(EXAMPLE[0], query="where is it", learnt=False)
+
+
+def test_an_own_query_that_is_too_short_is_compared_with_and_not_learnt():
+    rest = EXAMPLE[1:]
+    assert chosen("v1", [SHORT, *rest]) == ["mid/0"]  # the best that may be learnt
+    assert chosen("v2", [SHORT, *rest]) == []  # the best is the reasoner's own
+    assert chosen("v2", [replace(SHORT, ndcg=0.9), *rest]) == ["mid/0"]
+    both = replace(EXAMPLE[1], distance=12)
+    assert chosen("v3", [SHORT, both, *EXAMPLE[2:]]) == ["mid/0"]
+    assert chosen("v4", [SHORT, *rest]) == ["big/0", "mid/0"]
+    assert [other.candidate for other, _ in pairs(rest[0], [SHORT, *rest], margins=True)] == ["big/0", "big/1"]
+
+
 def test_pairs_are_what_the_chosen_one_is_better_than():
     told = [(other.candidate, by) for other, by in pairs(EXAMPLE[0], EXAMPLE, margins=True)]
     assert told == [("mid/0", "margin"), ("big/0", "ndcg"), ("big/1", "ndcg")]
@@ -92,12 +108,12 @@ LONG = "where is my parcel that was sent to me nine days ago"  # twelve words
 def folder(tmp_path, chat_sessions):
     """Candidates and rewards of three sessions: s00 is won by mid, s01 is tied, s02 has nothing of the right length."""
 
-    def make(sessions=("s00", "s01", "s02"), lose=()):
+    def make(sessions=("s00", "s01", "s02"), lose=(), own_outcome="kept"):
         table = {sessions[0]: (0.5, 1.0, 0.0), sessions[1]: (1.0, 1.0, 1.0), sessions[2]: (1.0, 0.0, 0.0)}
         written, rewards = [], []
         for session, ndcgs in table.items():
             for teacher, ndcg in zip(("own", "mid", "big"), ndcgs, strict=True):
-                kept = "short" if session == sessions[2] else "kept"
+                kept = "short" if session == sessions[2] else own_outcome if teacher == "own" else "kept"
                 key = {"session_id": session, "candidate": f"{teacher}/0"}
                 query = {"own": LONG, "mid": LONG + " now", "big": "give me back my money " * 3}[teacher]
                 written.append(key | {"teacher": teacher, "own": teacher == "own", "query": query, "words": 12,
@@ -167,6 +183,18 @@ def test_v3_and_v4_look_at_the_golden_intent(folder, tmp_path):
     mine = vectors(tmp_path / "v", ["session_id", "candidate"], rows)
     with pytest.raises(DataError, match=r"v3 looks at the golden intent: .* 's10' is not \(got 'test'\)"):
         run(*late, "v3", PRIORITY, vectors=mine, intents=intents)
+
+
+def test_distances_are_to_the_reasoner_s_own_queries_of_any_length(folder, tmp_path):
+    args = folder(own_outcome="short")
+    near, far = [1.0, 0.0], [0.0, 2.0]
+    rows = [((s, f"{t}/0"), near if t == "big" else far) for s in ("s00", "s01") for t in ("own", "mid", "big")]
+    mine = vectors(tmp_path / "v", ["session_id", "candidate"], rows)
+    intents = vectors(tmp_path / "i", ["intent_id"], [((i,), [3.0, 0.1]) for i in ("late", "refund", "return", "pay")])
+    for strategy in ("v3", "v4"):
+        summary = run(*args, strategy, PRIORITY, vectors=mine, intents=intents)
+        assert (summary["samples"], summary["without_choice"]) == (2, 0)
+    assert run(*args, "v1", PRIORITY)["by_teacher"] == {"mid": 2}
 
 
 def test_what_cannot_be_is_refused(folder):
