@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from trainer.layers.dropout import dropout
 from trainer.layers.feature_cross import FeatureCross
 from trainer.layers.group_attention import GroupAttention
 from trainer.layers.perceptron import Perceptron
@@ -80,12 +81,13 @@ class QERec(Towers):
         """See ``Towers``: z_q of e_LTP, each number of it standardised as in training. A query of zeros is none."""
         if not self.query:
             return None
-        raw = parts.vectors[self.query]
+        raw, towers = parts.vectors[self.query], self.config.towers
+        seeds = [None] * 2 if seed is None else tf.unstack(tf.random.split(seed, 2))
         there = tf.reduce_any(raw != 0, axis=1, keepdims=True)
-        rate = self.config.towers.query_dropout
-        if seed is not None and rate:
-            there &= tf.random.stateless_uniform(tf.shape(there), seed) >= rate
-        return tf.where(there, self.project((raw - self.mean) / self.deviation), 0.0)
+        if seed is not None and towers.query_dropout:
+            there &= tf.random.stateless_uniform(tf.shape(there), seeds[0]) >= towers.query_dropout
+        read = dropout((raw - self.mean) / self.deviation, towers.vector_dropout, seeds[1])
+        return tf.where(there, self.project(read), 0.0)
 
     def _width(self, name: str) -> int:
         """Of a sequence's values."""

@@ -23,7 +23,8 @@ _GATES = _USER, _INTENT = 0, 1
 
 class TwoTowers(Towers):
     """Every feature is a field: an id its vector, a number x the vector x · v of the feature, a list the mean of its
-    values'. Of an intent they are its id, each categorical column, and its text brought to their width."""
+    values'. Of an intent they are its id, each categorical column, and its text brought to their width; the text is
+    also read as it is, beside what comes of AutoInt, as QE-Rec's intent tower reads it."""
 
     @staticmethod
     def reads(config: RequestTrainConfig, data: Requests) -> list[str]:
@@ -44,11 +45,12 @@ class TwoTowers(Towers):
         texts = 0 if towers.intent_text else sum(f.kind == "vector" for f in embeddings.columns)  # the last ones
         columns = embeddings.columns[: len(embeddings.columns) - texts]
         self.widths = [d, *(embeddings.width_of(column.name) for column in columns)]
+        self.texts = sum(embeddings.width_of(column.name) for column in columns if column.kind == "vector")
         names = [f"column_{place}" for place in range(len(self.widths))]
         self.of_columns = [tf_keras.layers.Dense(d, use_bias=False, name=name) for name in names]
         for layer, width in zip(self.of_columns, self.widths, strict=True):
             layer.build((None, width))
-        fields = len(embeddings.read), len(self.widths)
+        entered = len(embeddings.read) * d, len(self.widths) * d + self.texts
         self.user, self.intent = (
             [Interacting(d, towers.heads, name=f"{side}_{i}") for i in range(towers.interactions)]
             for side in ("user", "intent")
@@ -57,8 +59,8 @@ class TwoTowers(Towers):
             layer.build((None, None, d))
         inner = config.hidden[0]
         self.enter = [tf_keras.layers.Dense(inner, activation="relu", name=f"enter_{gate}") for gate in _GATES]
-        for layer, count in zip(self.enter, fields, strict=True):
-            layer.build((None, count * d))
+        for layer, width in zip(self.enter, entered, strict=True):
+            layer.build((None, width))
         self.experts = DenseExperts(towers.experts, config.hidden[1:] or (inner,), len(_GATES), config.dropout)
         self.experts.build((None, inner))
         self.out = [tf_keras.layers.Dense(towers.width, activation="tanh", name=f"out_{gate}") for gate in _GATES]
@@ -74,19 +76,25 @@ class TwoTowers(Towers):
         for place, name in enumerate(self.numbers):
             value = fields[name] if name in fields else parts.single[name]  # (n, 1)
             fields[name] = value * self.of_numbers[place]
-        return self._tower(tf.stack([fields[f.name] for f in self.embeddings.read], axis=1), self.user, _USER, seed)
+        each = tf.stack([fields[f.name] for f in self.embeddings.read], axis=1)
+        return self._tower(self._met(each, self.user), _USER, seed)
 
     def intents(self, told: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """See ``Towers``."""
-        pieces = tf.split(told[:, : sum(self.widths)], self.widths, axis=1)
-        fields = [layer(piece) for layer, piece in zip(self.of_columns, pieces, strict=True)]
-        return self._tower(tf.stack(fields, axis=1), self.intent, _INTENT, seed)
+        told = told[:, : sum(self.widths)]
+        pieces = tf.split(told, self.widths, axis=1)
+        each = tf.stack([layer(piece) for layer, piece in zip(self.of_columns, pieces, strict=True)], axis=1)
+        whole = told[:, sum(self.widths) - self.texts :]  # the texts are the last columns
+        return self._tower(tf.concat([self._met(each, self.intent), whole], axis=1), _INTENT, seed)
 
-    def _tower(self, fields: tf.Tensor, layers: list[Interacting], gate: int, seed: tf.Tensor | None) -> tf.Tensor:
-        """fields (n, F, d) -> (n, width)."""
-        seeds = [None] * 2 if seed is None else tf.unstack(tf.random.split(seed, 2))
+    def _met(self, fields: tf.Tensor, layers: list[Interacting]) -> tf.Tensor:
+        """Fields (n, F, d) after AutoInt, end to end (n, F d)."""
         for layer in layers:
             fields = layer(fields)
-        flat = tf.reshape(fields, (-1, fields.shape[1] * fields.shape[2]))
-        entered = dropout(self.enter[gate](flat), self.config.model.dropout, seeds[0])
+        return tf.reshape(fields, (-1, fields.shape[1] * fields.shape[2]))
+
+    def _tower(self, told: tf.Tensor, gate: int, seed: tf.Tensor | None) -> tf.Tensor:
+        """(n, ·) -> (n, width)."""
+        seeds = [None] * 2 if seed is None else tf.unstack(tf.random.split(seed, 2))
+        entered = dropout(self.enter[gate](told), self.config.model.dropout, seeds[0])
         return self.out[gate](self.experts(entered, gate, seeds[1]))

@@ -18,6 +18,7 @@ class TowerConfig:
     omega: float = 0.7  # ω of Eq. 4: the weight of user and intent, against that of intent and query
     query: str = "query"  # qe_rec: the feature that is the query's vector; "" has no query tower
     query_dropout: float = 0.0  # qe_rec: share of the training sessions whose query is withheld
+    vector_dropout: float = 0.0  # qe_rec: of each number of the query's vector, before its one layer
     intent_text: bool = True  # whether the intent tower reads the vector of the intent's text
     crosses: int = 2  # qe_rec: layers of feature crossing in the intent tower
     heads: int = 2  # of each attention
@@ -35,7 +36,9 @@ class TowerConfig:
         at_least("crosses", self.crosses, 0)
         above("temperature", self.temperature, 0)
         one_of("target", self.target, TARGETS)
-        require(0 <= self.query_dropout < 1, "query_dropout", "must be at least 0 and below 1", self.query_dropout)
+        for name in ("query_dropout", "vector_dropout"):
+            value = getattr(self, name)
+            require(0 <= value < 1, name, "must be at least 0 and below 1", value)
         for name in ("omega", "entropy_floor"):
             value = getattr(self, name)
             require(0 <= value <= 1, name, "must be from 0 to 1", value)

@@ -142,6 +142,28 @@ def test_without_text_an_intent_is_its_id_and_its_category(data, rows):
         np.testing.assert_array_equal(blind.model(parts, rows).logits, blind.model(other, rows).logits)
 
 
+def test_both_intent_towers_read_the_whole_text(data, rows):
+    """Of d = 1 a text that is squeezed to d numbers could move them along one line alone."""
+    for config in (CONFIG, BASELINE):
+        one = replace(config, model=replace(config.model, d=1), towers=replace(TOWERS, heads=1))
+        made = RequestRanker(one, data)
+        told = _parts(made, rows).candidates[0]
+        moved = [told + tf.constant([[0.0] * (told.shape[1] - 5) + [float(n == k) for n in range(5)]])
+                 for k in range(5)]  # fmt: skip
+        each = np.stack([(made.model.intents(x, None) - made.model.intents(told, None))[0] for x in moved])
+        assert np.linalg.matrix_rank(each, tol=1e-4) > 1
+
+
+def test_numbers_of_the_query_s_vector_are_dropped_in_training(data, rows):
+    made = RequestRanker(replace(CONFIG, towers=replace(TOWERS, vector_dropout=0.5)), data)
+    parts, plain = _parts(made, rows), RequestRanker(CONFIG, data)
+    np.testing.assert_array_equal(made.model.queries(parts, None), plain.model.queries(parts, None))
+    drawn = [made.model.queries(parts, tf.constant([1, seed])).numpy() for seed in range(200)]
+    assert np.abs(drawn[0] - drawn[1]).max() > 0.1
+    whole = made.model.queries(parts, None).numpy()
+    assert np.abs(np.mean(drawn, axis=0) - whole).max() < 0.3 * np.abs(whole).max()
+
+
 @pytest.mark.slow
 def test_on_a_cluster_both_rankers_are_trained_as_in_one_process(repository, chat_model, tmp_path):
     requests, _ = chat_model
