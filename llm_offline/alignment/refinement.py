@@ -37,7 +37,7 @@ def run(
         vectors: of the candidates, as they were rewarded; with cl, they are what the states come near to.
         start: of sft, the adapter that wrote the candidates, if any; of the others, what sft made.
         asked: with cl, the sessions' vectors that rankers were trained on. States are then compared in deviations from
-            the mean of those to train on, as a ranker reads them, and targets in deviations from their own mean. The
+            the mean of those to train on, as a ranker reads them, and targets in deviations from the candidates'. The
             states of a decoder all lie in one direction: without this, all cosines are nearly 1 and tell little.
     Raises:
         ValueError: an unknown objective; the reasoner's vectors are not its states (cl), or are pooled at a token that
@@ -55,7 +55,7 @@ def run(
     contexts = {row["session_id"]: row["text"] for row in told}
     near = targets(rows, vectors) if objective == "cl" else None
     if near is not None and asked is not None:
-        near = standardised(near, sessions, asked)
+        near = standardised(near, sessions, asked, vectors)
 
     def prepare(policy: Policy, kept: Path) -> Objective:
         texts = Texts(policy, reasoner, contexts)
@@ -127,21 +127,24 @@ def targets(rows: Sequence[Mapping[str, Any]], vectors: Path | None) -> Targets:
     return Targets(chosen, [frozenset(row["intents"]) for row in rows])
 
 
-def standardised(found: Targets, sessions: Path, asked: Path) -> Targets:
-    """Targets in deviations from their mean, to be compared with states in deviations from that of training's sessions.
+def standardised(found: Targets, sessions: Path, asked: Path, vectors: Path) -> Targets:
+    """Targets in deviations from the candidates' mean, to be compared with states in deviations from that of training's
+    sessions. A state that lies at its target is read by a ranker as the candidate was that it rewarded with
+    `align.place`.
 
     Args:
-        sessions, asked: as `run`.
+        sessions, asked, vectors: as `run`.
     Raises:
         DataError: a folder is not whole, or there is no vector of a session to train on.
     """
     told = alignment_tables.read(sessions, "session_texts", "sessions", ["session_id", "split"]).to_pylist()
     trained = {row["session_id"] for row in told if row["split"] == "train"}
-    names, vectors = vectors_of(asked, QUERIES, ("session_id",))
-    of_training = vectors[[name in trained for name in names]]
+    names, every = vectors_of(asked, QUERIES, ("session_id",))
+    of_training = every[[name in trained for name in names]]
     if not len(of_training):
         raise DataError("has no vector of a session to train on", file=asked)
     origin, scale = map(torch.from_numpy, place_of(of_training))
-    mean, deviation = map(torch.from_numpy, place_of(found.vectors.numpy()))
+    _, candidates = vectors_of(vectors, CANDIDATE_QUERIES, ("session_id", "candidate"))
+    mean, deviation = map(torch.from_numpy, place_of(candidates))
     apart = ((found.vectors - mean) / deviation).to(found.vectors)
     return replace(found, vectors=apart, origin=origin, scale=scale)

@@ -18,9 +18,21 @@ def test_a_product_by_hand():
     linear.weight.data = torch.tensor([[127.0, -64.0], [0.5, 0.25]])  # scales 1 and 0.5 / 127
     linear.bias.data = torch.tensor([1.0, -1.0])
     found = Int8Linear(linear)(torch.tensor([[2.0, 1.0], [0.0, 0.0]]))
-    # x is 127 and 64 times 2 / 127; W is (127, −64) and (127, 64). Exact would be 191 and 0.25.
-    expected = [12033 * 2 / 127 + 1, 20225 / 127**2 - 1]
+    # x is 127 and 63.5, which is 64 − 127 / 254, times 2 / 127, so exact; W is (127, −64) and (127, 64) times scales.
+    expected = [191.0, (127 * 127 + 63.5 * 64) * 2 / 127 * 0.5 / 127 - 1]  # exact would be 191 and 0.25
     assert found.tolist() == [pytest.approx(expected, rel=1e-5), [1.0, -1.0]]
+
+
+def test_a_huge_number_leaves_the_others_their_digits():
+    torch.manual_seed(0)
+    linear, x = nn.Linear(64, 32), torch.randn(8, 64)
+    x[:, 5] = 1000.0
+    with torch.inference_mode():
+        apart = linear(x) - linear(x).mean(0)
+        close = Int8Linear(linear)(x)
+        # Of the weights' own rounding the part of the huge number is the same in all rows.
+        error = close - close.mean(0) - apart
+    assert error.pow(2).mean().sqrt() < 0.03 * apart.pow(2).mean().sqrt()
 
 
 def test_a_row_does_not_depend_on_the_rows_beside_it():

@@ -28,6 +28,24 @@ def test_a_target_of_the_same_intent_is_no_negative():
     assert info_nce(near, OWN, 0.05).tolist() == [0.0, 0.0]
 
 
+def test_info_nce_is_torch_s_cross_entropy_of_explicit_logits():
+    torch.manual_seed(0)
+    states, targets = torch.randn(5, 7, dtype=torch.float64), torch.randn(9, 7, dtype=torch.float64)
+    own, hidden = torch.tensor([3, 0, 8, 5, 1]), torch.rand(5, 9) < 0.3
+    states.requires_grad_()
+    found = info_nce(cosines(states, targets, own, hidden), own, 0.05)
+    logits = torch.empty(5, 9, dtype=torch.float64)
+    for row in range(5):
+        for place in range(9):
+            angle = torch.dot(states[row], targets[place]) / (states[row].norm() * targets[place].norm())
+            masked = hidden[row, place] and place != own[row]
+            logits[row, place] = -float("inf") if masked else angle / 0.05
+    expected = torch.nn.functional.cross_entropy(logits, own, reduction="none")
+    torch.testing.assert_close(found, expected)
+    one, other = (torch.autograd.grad(each.mean(), states, retain_graph=True)[0] for each in (found, expected))
+    torch.testing.assert_close(one, other)
+
+
 def test_targets_of_the_whole_batch_are_negatives_of_a_part_of_it():
     part = cosines(STATES[1:], TARGETS, OWN[1:], NONE[1:])
     assert info_nce(part, OWN[1:], 0.5).tolist() == pytest.approx([log(1 + exp(-2.0))])

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from llm_offline import adapter
 from llm_offline.alignment.policy import Text
 from llm_offline.alignment.reasoner import Reasoner, session_prompt
 from llm_offline.chat import prompt_ids
@@ -28,6 +29,19 @@ def test_a_state_is_the_reasoner_s_vector_whatever_the_answer_says(policy, setti
     expected, _ = Reasoner(settings(pooling=pooling, normalize=False)).of_sessions(["card failed"])
     for state in read.states.detach():
         np.testing.assert_allclose(state, expected[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 3e-2)])
+def test_what_is_tuned_is_what_the_merged_reasoner_has_in_service(policy, settings, tmp_path, dtype, tolerance):
+    made = policy(dtype)
+    ids = tuple(prompt_ids(made.tokenizer, session_prompt("card failed")))
+    tuned = made.read([Text(0, ids, (7, 8, 9))]).states.detach().numpy()
+    adapter.write(tmp_path / "a", made.weights(), settings().model, made.model_id, 4.0, "cl", {})
+    asked = settings(dtype=dtype, normalize=False)
+    merged, _ = Reasoner(asked, tmp_path / "a").of_sessions(["card failed"])
+    published, _ = Reasoner(asked).of_sessions(["card failed"])
+    assert np.abs(tuned - merged).max() < tolerance * np.abs(merged).max()
+    assert np.abs(published - merged).max() > 10 * np.abs(tuned - merged).max()
 
 
 def test_a_text_does_not_depend_on_those_beside_it(policy, texts):

@@ -8,6 +8,7 @@ import torch
 
 from feature_store import alignment_tables, folders
 from feature_store.errors import DataError
+from feature_store.session_requests import place_of
 from llm_offline import adapter
 from llm_offline.alignment import refinement
 from llm_offline.alignment.losses import cosines, info_nce
@@ -97,12 +98,20 @@ def test_standardised_targets_and_their_states_are_in_deviations_from_their_own_
     vectors = [[1.0, 7.0]] * 5 + [[3.0, 7.0]] * 5 + [[1000.0, 9.0]] * 2  # mean 2 and deviation 1; none of the second
     asked = _save(tmp_path / "asked", "query_vectors", {"session_id": names, "vector": vectors})
     raw = Targets(torch.tensor([[0.0, 5.0], [4.0, 5.0]]), [frozenset("a"), frozenset("b")])
-    found = refinement.standardised(raw, chat_sessions, asked)
-    assert found.vectors.tolist() == [[-1.0, 0.0], [1.0, 0.0]] and found.intents == raw.intents
+    every = [[0.0, 5.0], [4.0, 5.0], [1.0, 5.0], [7.0, 5.0]]  # also those that were not chosen: mean 3, deviation √7.5
+    keys = {"session_id": ["a", "b", "a", "b"], "candidate": ["x/0", "x/0", "y/0", "y/0"]}
+    written = _save(tmp_path / "written", "candidate_vectors", keys | {"vector": every})
+    found = refinement.standardised(raw, chat_sessions, asked, written)
+    torch.testing.assert_close(found.vectors, torch.tensor([[-3 / 7.5**0.5, 0.0], [1 / 7.5**0.5, 0.0]]))
+    assert found.intents == raw.intents
     assert found.place(torch.tensor([[2.5, 8.0]])).tolist() == [[0.5, 1.0]]
+    # A state at its target is where the ranker saw the candidate with `align.place`.
+    (theirs, wide), (ours, width) = place_of(np.array(every)), place_of(np.array(vectors[:10]))
+    placed = torch.from_numpy((np.array(every[:2]) - theirs) / wide * width + ours)
+    torch.testing.assert_close(found.place(placed).float(), found.vectors)
     of_test = _save(tmp_path / "test", "query_vectors", {"session_id": names[10:], "vector": vectors[10:]})
     with pytest.raises(DataError, match="has no vector of a session to train on"):
-        refinement.standardised(raw, chat_sessions, of_test)
+        refinement.standardised(raw, chat_sessions, of_test, written)
 
 
 def test_dpo_raises_the_chosen_over_the_rejected(tuned, folder):
