@@ -45,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each turn")
     parser.add_argument("--turns", type=int, default=3, help="of each kind; medians count")
     parser.add_argument("--words", type=int, default=60, help="of a session's context")
+    parser.add_argument("--compared", type=int, default=48, help="sessions whose 8-bit vectors are compared")
+    parser.add_argument("--dtype", default="bfloat16", help="as align.reasoner.dtype; 8-bit weights are of float32")
     parser.add_argument("--max-batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=0, help="of each server; 0 is all cores")
     parser.add_argument("--rate", type=float, default=4.0, help="requests a second to the endpoint; 0 leaves it out")
@@ -64,7 +66,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for kind, settings in KINDS.items():
             asked = {"max_batch": options.max_batch, **settings}
             servers[kind] = stack.enter_context(_server(Path(folder) / kind, kind, asked, options))
-        vectors = {kind: np.array([embed(url, text) for text in contexts[:16]]) for kind, url in servers.items()}
+        asked_of = {kind: contexts[: options.compared] for kind in ("one_float32", "batched_int8")}
+        vectors = {kind: np.array([embed(servers[kind], text) for text in some]) for kind, some in asked_of.items()}
         for turn in range(options.turns):
             for kind, url in servers.items():
                 turns[kind].append(load(url, contexts, options.clients, options.seconds))
@@ -86,9 +89,40 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "clients": options.clients,
         **found,
         "speedup": {kind: round(found[kind]["requests_per_second"] / base, 2) for kind in KINDS},
-        "int8_cosine": round(float((vectors["one_float32"] * vectors["batched_int8"]).sum(1).min()), 5),
+        "int8": nearness(vectors["one_float32"], vectors["batched_int8"]),
         "endpoint": endpoint,
     }
+
+
+def nearness(exact: np.ndarray, near: np.ndarray) -> dict[str, float]:
+    """How near vectors (n, D) of n sessions are to the exact ones, in what tells sessions apart.
+
+    - ``error``: the root mean square of the differences over that of exact vectors from their mean, the deviation
+      between sessions. ``shift``: the part that all sessions share, and ``error_around_shift``, what is left of it.
+    - ``centred_cosine``: the mean cosine of both, each less its own mean; ``least_centred_cosine``.
+    - ``cosine``: the mean without that, beside ``cosine_of_others``, of two different sessions.
+    - ``nearest``: the share of sessions to which the exact vector of the same session is the nearest one.
+    """
+    count, off = len(exact), near - exact
+    one, other = exact - exact.mean(0), near - near.mean(0)
+    centred, width = (_unit(one) * _unit(other)).sum(1), np.sqrt((one**2).sum(1).mean())
+    among = _unit(exact) @ _unit(exact).T
+    apart = np.linalg.norm(near[:, None] - exact[None], axis=2)
+    told = {
+        "error": np.sqrt((off**2).sum(1).mean()) / width,
+        "shift": np.linalg.norm(off.mean(0)) / width,
+        "error_around_shift": np.sqrt(((off - off.mean(0)) ** 2).sum(1).mean()) / width,
+        "centred_cosine": centred.mean(),
+        "least_centred_cosine": centred.min(),
+        "cosine": (_unit(exact) * _unit(near)).sum(1).mean(),
+        "cosine_of_others": (among.sum() - count) / (count * (count - 1)),
+        "nearest": (apart.argmin(1) == np.arange(count)).mean(),
+    }
+    return {name: round(float(value), 4) for name, value in told.items()}
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def context(number: int, words: int) -> str:
@@ -133,7 +167,8 @@ def load(url: str, contexts: list[str], clients: int, seconds: float) -> dict[st
 @contextmanager
 def _server(folder: Path, kind: str, settings: dict[str, Any], options: argparse.Namespace) -> Iterator[str]:
     folder.mkdir()
-    reasoner = {"model": options.model, "layers": options.layers}
+    dtype = "float32" if settings["weights"] == "float32" else options.dtype
+    reasoner = {"model": options.model, "layers": options.layers, "dtype": dtype}
     service = {"port": 0, "deadline_ms": 600_000.0, "served_name": NAME, "threads": options.threads, **settings}
     content = {"name": kind, "runs": str(folder), "align": {"reasoner": reasoner}, "service": service}
     config = folder / "config.yaml"
