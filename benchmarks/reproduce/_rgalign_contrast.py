@@ -24,7 +24,7 @@ def contrast(sessions: Path, best: Path, vectors: Path, asked: Path, out: Path) 
     names, every = vectors_of(asked, QUERIES, ("session_id",))
     places = {name: n for n, name in enumerate(names)}
     states = torch.from_numpy(every[[places[row["session_id"]] for row in rows]])
-    even = refinement.standardised(raw, sessions, asked)
+    even = refinement.standardised(raw, sessions, asked, vectors)
     found = {name: measured(states, targets) for name, targets in
              (("raw", raw), ("standardised", even))}  # fmt: skip
     records.write_text(out, records.to_json(found))

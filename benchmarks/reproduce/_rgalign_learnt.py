@@ -14,6 +14,7 @@ TAU = TuneConfig().temperature
 def body(shared: Mapping[str, Any], measured: Mapping[str, Any]) -> Iterator[str]:
     """Of what is known; arguments as of `_rgalign_page.body`."""
     yield from _alignment(shared, measured.get("agreement"))
+    yield from _meaning(measured.get("meaning"))
     yield from _tuning(shared, measured.get("contrast"))
 
 
@@ -35,22 +36,35 @@ def _alignment(shared: Mapping[str, Any], agreed: Any) -> Iterator[str]:
         head = ["strategy", "sessions", "samples", "by teacher", "best NDCG tied", "margin too", "pairs (by NDCG)"]
         yield _tables.table(head, lines)
     if agreed and agreed.get("best") is not None:
+        other, placed = agreed["other"], agreed["placed"]
+        here, there = ("placed among the sessions'", "as they are")[:: 1 if placed else -1]
         yield (
-            f"Rewards are by clicks. Judged by the true intents, candidates differ in {agreed['differ']:.1%} of "
-            f"{agreed['sessions']:,} sessions; in these the best by reward is truly best in {agreed['best']:.1%} (a "
-            f"candidate at random in {agreed['chance']:.1%}). Of two candidates that truly differ the reward puts "
-            f"{agreed['pairs']:.1%} in their order, a tie counting half; with the margin, "
-            f"{agreed['pairs_by_margin']:.1%}."
+            "Rewards are by clicks. The same ranker's, of the same vectors, by the true intents tells what the noise "
+            "of clicks costs (not whether a query means what is wanted, which is below). Candidates then differ in "
+            f"{agreed['differ']:.1%} of {agreed['sessions']:,} sessions; in these the best by reward is truly best in "
+            f"{agreed['best']:.1%} (a candidate at random in {agreed['chance']:.1%}). Of two candidates that truly "
+            f"differ the reward puts {agreed['pairs']:.1%} in their order, a tie counting half; with the margin, "
+            f"{agreed['pairs_by_margin']:.1%}. Candidates' vectors are {here} (`align.place`); {there}, they differ in "
+            f"{other['differ']:.1%}, and the best is truly best in {other.get('best', 0):.1%} (at random "
+            f"{other.get('chance', 0):.1%})."
         )
-    if agreed and agreed.get("placed", {}).get("best") is not None:
-        placed = agreed["placed"]
-        yield (
-            "A candidate's vector is that of a query, and lies elsewhere than those of the sessions that the ranker "
-            "knows. With all candidates' vectors moved and stretched to the mean and deviation of the sessions' "
-            f"(`align.place`; no row is made so) candidates differ in {placed['differ']:.1%}, the best by reward is "
-            f"truly best in {placed['best']:.1%} (at random {placed['chance']:.1%}), and of pairs "
-            f"{placed['pairs']:.1%} are in their order, {placed['pairs_by_margin']:.1%} with the margin."
-        )
+
+
+def _meaning(meant: Any) -> Iterator[str]:
+    if not meant:
+        return
+    yield (
+        "The teacher of kind `ranker` writes questions of the base, of which it is known what intent they mean. In "
+        f"{meant['there']:.1%} of {meant['sessions']:,} sessions one of them means an intent that was truly wanted. "
+        f"Where some do and some do not, the best of them by reward does in {meant['best']:.1%}, one at random in "
+        f"{meant['chance']:.1%}. Of what is chosen to learn from:"
+    )
+    lines = [
+        [name.upper(), f"{told['samples']:,}", f"{told['known']:.1%}", f"{told['right']:.1%}", f"{told['chance']:.1%}"]
+        for name, told in meant.items() if isinstance(told, dict)
+    ]  # fmt: skip
+    head = ["strategy", "samples", "a question of the base", "of these, means what is wanted", "a random one"]
+    yield _tables.table(head, lines)
 
 
 def _tuning(shared: Mapping[str, Any], contrast: Any) -> Iterator[str]:

@@ -15,20 +15,25 @@ from feature_store import alignment_tables, folders
 from trainer.requests import rewards as judging
 
 
-def agreement(rewards: Path, judges: Path, vectors: Path, truth: Path, out: Path) -> dict[str, Any]:
+def agreement(rewards: Path, judges: Path, vectors: Path, truth: Path, out: Path, placed: bool) -> dict[str, Any]:
     """Judges the candidates once more, by the true intents in the place of those clicked, and writes and returns what
-    `measured` says; under ``placed`` also of rewards of candidates that are placed among the sessions."""
+    `measured` says; under ``other`` also of rewards by vectors that are not placed among the sessions where the given
+    ones are (``placed``), or are where those are not.
+
+    It is the same ranker that looks at the same vectors both times, so that this tells how much the noise of clicks
+    costs, and not whether a query means what is wanted: `_rgalign_meaning` does.
+    """
     rows = pq.read_table(truth, columns=["session_id", "intents"])
     labels = {name: set(true) for name, true in zip(*(rows[c].to_pylist() for c in rows.column_names), strict=True)}
 
-    def judged(by: Mapping[str, Collection[str]] | None, placed: bool) -> pa.Table:
+    def judged(by: Mapping[str, Collection[str]] | None, place: bool) -> pa.Table:
         folds = [judges / f"fold-{fold}" for fold in range(folders.read_manifest(judges)["folds"])]
         return pa.concat_tables(
-            judging.rewards(here / "requests", here / "model", vectors, by, placed) for here in folds
+            judging.rewards(here / "requests", here / "model", vectors, by, place) for here in folds
         )
 
-    found = _agreed(alignment_tables.read(rewards, "rewards", "rewards"), judged(labels, False))
-    found["placed"] = _agreed(judged(None, True), judged(labels, True))
+    found = {"placed": placed, **_agreed(alignment_tables.read(rewards, "rewards", "rewards"), judged(labels, placed))}
+    found["other"] = _agreed(judged(None, not placed), judged(labels, not placed))
     records.write_text(out, records.to_json(found))
     return found
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,15 @@ METRICS = ("gauc", "recall@3", "recall@5", "ndcg@3", "ndcg@5", "mrr@3", "mrr@5",
 """Kept of a row; hit@3 is the intent hit rate, judged by the truth that labels the test."""
 
 ORACLE, BASELINE, WITHOUT, QE = "oracle", "two_towers", "without_query", "qe_rec"
+PROBE = "probe"
+"""A ridge regression from the reasoner's vectors to clicks: what they tell, however a ranker is trained."""
 RAW = "last"
 """The reasoner as published, by the last token: what rankers are trained on before anything is aligned."""
-FULL, STANDARD, SLOW = "v2-cl", "v2-scl", "v2-slow"
+FULL, PRINTED = "v2-cl", "v2-printed"
 PLACED = "standardised"
-"""QE-Rec that is not calibrated, the tuned reasoner's vectors being standardised by their own mean and deviation in
-training instead of the published one's: that asks for no label and no training."""
+"""QE-Rec that is not calibrated: the ranker of the published reasoner, asked with the tuned one's vectors, which are
+standardised by their own mean and deviation in training. That asks for no label and no training; `QE` that is not
+calibrated standardises them by the published one's."""
 POOLINGS: Mapping[str, Mapping[str, Any]] = {
     "last": {"pooling": "last"},
     "mean": {"pooling": "mean"},
@@ -35,8 +37,8 @@ POOLINGS: Mapping[str, Mapping[str, Any]] = {
 """Of the reasoner as published; `query` is a sentence encoder's vector of the query that is written."""
 WRITTEN = "-query"
 """After a tuned reasoner's name: likewise the vector of the query that it writes."""
-UNSURE, EVEN = "without_confidence", "omega_0.5"
-"""What one seed put above the paper's reading: these have all seeds."""
+UNSURE = "without_confidence"
+"""What one seed put above the paper's reading: this has all seeds."""
 BARE = "two_towers_without_confidence"
 """The baseline for `UNSURE`."""
 SWITCHES: Mapping[str, Mapping[str, Any]] = {
@@ -46,16 +48,16 @@ SWITCHES: Mapping[str, Mapping[str, Any]] = {
     BARE: {"confidence": False},
 }
 """QE-Rec with another weight of the query, and where the paper is open, the other reading."""
-OBJECTIVES = ("cl", "scl", "slow", "dpo", "sft", "part")
-"""What a reasoner is tuned by after RG-SFT: `sft` nothing, `part` cl with the negatives of each part of a batch, `scl`
-cl of standardised vectors (`align.standardise`), `slow` cl after RG-SFT, both at the paper's learning rate."""
+OBJECTIVES = ("cl", "printed", "dpo", "sft", "part")
+"""What a reasoner is tuned by after RG-SFT: `sft` nothing, `part` cl with the negatives of each part of a batch,
+`printed` cl by the cosines of vectors as they are, where `cl` takes them as `align.standardise` says."""
 
 
 @dataclass(frozen=True, order=True)
 class Row:
     """One ranker, evaluated once."""
 
-    model: str  # oracle | two_towers | without_query | qe_rec | standardised | one of SWITCHES
+    model: str  # oracle | two_towers | without_query | qe_rec | standardised | probe | one of SWITCHES
     reasoner: str = RAW  # one of POOLINGS, or <strategy>-<objective>, with WRITTEN or not
     calibrated: bool = True  # trained on the reasoner's vectors; else on RAW's, and only asked with the reasoner's
     tuning: int = 0  # the seed of the reasoner's tuning; 0 is untuned
@@ -92,32 +94,34 @@ class Row:
 
 def rows(seeds: int = SEEDS, tunings: int = REASONERS) -> list[Row]:
     """All of the page's."""
-    found = [Row(ORACLE)]
-    each = range(1, seeds + 1)
+    found, each = [Row(ORACLE)], range(1, seeds + 1)
     for seed in each:
         found += [Row(model, seed=seed) for model in (BASELINE, WITHOUT)]
         found += [Row(QE, pooling, seed=seed) for pooling in POOLINGS]
+    found += [Row(PROBE, pooling) for pooling in POOLINGS]
     for tuning in range(1, tunings + 1):
-        for name in (*(f"{strategy}-cl" for strategy in STRATEGIES), "v2-dpo"):
-            found += [Row(QE, name, False, tuning, seed) for seed in each]
-        found += [Row(PLACED, FULL, False, tuning, seed) for seed in each]
+        for strategy in STRATEGIES:
+            found += [Row(PLACED, f"{strategy}-cl", False, tuning, seed) for seed in each]
+        found += [Row(QE, FULL, False, tuning, seed) for seed in each]
         for name in (FULL, "v2-dpo", "v1-cl", FULL + WRITTEN):
             found += [Row(QE, name, True, tuning, seed) for seed in each]
-    for name in ("v2-part", STANDARD, SLOW):
-        found += [Row(QE, name, calibrated, 1, seed) for calibrated in (False, True) for seed in each]
-    found += [Row(PLACED, name, False, 1, seed) for name in (STANDARD, SLOW) for seed in each]
-    found += [Row(UNSURE, FULL, calibrated, 1, seed) for calibrated in (False, True) for seed in each]
-    several = (UNSURE, BARE, EVEN)
-    return found + [Row(model, seed=seed) for model in SWITCHES for seed in (each if model in several else (1,))]
+        found += [Row(PROBE, name, True, tuning) for name in (*(f"{each}-cl" for each in STRATEGIES), "v2-dpo")]
+    found += [Row(PLACED, PRINTED, False, 1, seed) for seed in each]
+    found += [Row(QE, PRINTED, True, 1, seed) for seed in each]
+    found += [Row(PROBE, PRINTED, True, 1)]
+    found += [Row(UNSURE, FULL, True, 1, seed) for seed in each]
+    return found + [Row(model, seed=seed) for model in SWITCHES for seed in (each if model in (UNSURE, BARE) else (1,))]
 
 
 def further(seeds: int = SEEDS, tunings: int = REASONERS) -> list[Row]:
-    """Rows that are done where they are named alone: RG-SFT without more, and V3 and V4 calibrated."""
+    """Rows that are done where they are named alone: RG-SFT without more, the negatives of a part of a batch, and V3
+    and V4 calibrated."""
     found = []
     for tuning in range(1, tunings + 1):
         for seed in range(1, seeds + 1):
-            found += [Row(QE, "v2-sft", calibrated, tuning, seed) for calibrated in (False, True)]
-            found += [Row(QE, f"{strategy}-cl", True, tuning, seed) for strategy in ("v3", "v4")]
+            found += [Row(PLACED, "v2-sft", False, tuning, seed)]
+            names = ("v2-sft", "v2-part", "v3-cl", "v4-cl")
+            found += [Row(QE, name, True, tuning, seed) for name in names]
     return found
 
 
@@ -128,52 +132,30 @@ class Step:
     below: Row
     above: Row
     about: str
+    primary: bool = False  # one of those that the paper claims, decided on before the rows were made
 
 
+ALIGNED, WHOLE = Row(PLACED, FULL, False, 1), Row(QE, FULL, True, 1)
 STEPS = (
-    Step(Row(BASELINE), Row(QE), "baseline < QE-Rec"),
+    Step(Row(BASELINE), Row(QE), "baseline < QE-Rec", True),
+    Step(Row(QE), ALIGNED, "QE-Rec < aligned (SFT & CL)", True),
+    Step(ALIGNED, WHOLE, "aligned < aligned and calibrated", True),
+    Step(Row(QE), WHOLE, "QE-Rec < aligned and calibrated"),
     Step(Row(WITHOUT), Row(QE), "QE-Rec without a query < QE-Rec"),
-    Step(Row(QE), Row(QE, FULL, False, 1), "QE-Rec < aligned (SFT & CL)"),
-    Step(Row(QE, FULL, False, 1), Row(QE, FULL, True, 1), "aligned < aligned and calibrated"),
-    Step(Row(QE), Row(QE, FULL, True, 1), "QE-Rec < aligned and calibrated"),
-    Step(Row(QE, FULL, False, 1), Row(PLACED, FULL, False, 1), "aligned < aligned, standardised anew"),
-    Step(Row(QE), Row(PLACED, FULL, False, 1), "QE-Rec < aligned, standardised anew"),
-    Step(Row(QE, "v2-dpo", True, 1), Row(QE, FULL, True, 1), "SFT & DPO < SFT & CL, both calibrated"),
+    Step(Row(QE, FULL, False, 1), ALIGNED, "aligned: standardised as published < by its own"),
+    Step(Row(QE, "v2-dpo", True, 1), WHOLE, "SFT & DPO < SFT & CL, both calibrated"),
     Step(Row(QE, "query"), Row(QE), "QE-Rec: sentence encoder < last token"),
     Step(Row(QE, "mean"), Row(QE), "QE-Rec: mean < last token"),
     Step(Row(QE, "eos"), Row(QE), "QE-Rec: end of sequence < last token"),
-    Step(Row(QE, FULL + WRITTEN, True, 1), Row(QE, FULL, True, 1), "calibrated: sentence encoder < last token"),
-    Step(Row(QE, "v1-cl", True, 1), Row(QE, FULL, True, 1), "calibrated: V1 < V2"),
-    Step(Row(QE, "v2-part", True, 1), Row(QE, FULL, True, 1), "calibrated: a part's negatives < the whole batch's"),
-    Step(Row(QE), Row(QE, STANDARD, False, 1), "QE-Rec < aligned by standardised vectors"),
-    Step(Row(QE), Row(PLACED, STANDARD, False, 1), "QE-Rec < aligned by standardised vectors, standardised anew"),
-    Step(Row(QE, FULL, True, 1), Row(QE, STANDARD, True, 1), "calibrated: by vectors < by standardised vectors"),
-    Step(Row(QE), Row(QE, SLOW, False, 1), "QE-Rec < aligned at the paper's rate"),
-    Step(Row(QE), Row(PLACED, SLOW, False, 1), "QE-Rec < aligned at the paper's rate, standardised anew"),
-    Step(Row(QE, SLOW, False, 1), Row(QE, SLOW, True, 1), "at the paper's rate: aligned < calibrated"),
-    Step(Row(QE), Row(QE, SLOW, True, 1), "QE-Rec < aligned at the paper's rate and calibrated"),
-    Step(Row(QE, SLOW, True, 1), Row(QE, FULL, True, 1), "calibrated: at the paper's rate < at ours"),
+    Step(Row(QE, FULL + WRITTEN, True, 1), WHOLE, "calibrated: sentence encoder < last token"),
+    Step(Row(QE, "v1-cl", True, 1), WHOLE, "calibrated: V1 < V2"),
+    Step(Row(PLACED, PRINTED, False, 1), ALIGNED, "aligned: cosines as printed < of standardised vectors"),
+    Step(Row(QE, PRINTED, True, 1), WHOLE, "calibrated: cosines as printed < of standardised vectors"),
     Step(Row(QE), Row(UNSURE), "QE-Rec < QE-Rec without the confidence predictor"),
     Step(Row(BARE), Row(UNSURE), "without the predictor: baseline < QE-Rec"),
-    Step(Row(UNSURE), Row(UNSURE, FULL, False, 1), "without the predictor: QE-Rec < aligned"),
-    Step(Row(UNSURE, FULL, False, 1), Row(UNSURE, FULL, True, 1), "without the predictor: aligned < calibrated"),
     Step(Row(UNSURE), Row(UNSURE, FULL, True, 1), "without the predictor: QE-Rec < aligned and calibrated"),
-    Step(Row(QE, FULL, True, 1), Row(UNSURE, FULL, True, 1), "calibrated: with the confidence predictor < without"),
-    Step(Row(QE), Row(EVEN), "QE-Rec: ω 0.7 < ω 0.5"),
 )
 """The paper's order, each step with a paired test."""
-
-
-def chains() -> Mapping[str, tuple[Step, ...]]:
-    """baseline < QE-Rec < aligned < aligned and calibrated, by how rankers weigh what they are shown."""
-    found = {"The paper's order": (QE, BASELINE), "The same without the confidence predictor": (UNSURE, BARE)}
-    return {title: tuple(step for step in STEPS if (step.below, step.above) in _pairs(*models))
-            for title, models in found.items()}  # fmt: skip
-
-
-def _pairs(model: str, baseline: str) -> Sequence[tuple[Row, Row]]:
-    each = Row(baseline), Row(model), Row(model, FULL, False, 1), Row(model, FULL, True, 1)
-    return list(pairwise(each))
 
 
 def config(runs: Path) -> Config:

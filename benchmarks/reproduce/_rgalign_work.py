@@ -3,8 +3,9 @@
     rgalign_log/, rgalign/{sessions,intents,session_texts,knowledge/intent_text}   the world
     rgalign/queries/<reasoner>, requests/<reasoner>     what a reasoner wonders; the rankers' requests with that
     rgalign/models/<ranker>-<trained on>-<seed>, evaluation/<row>, rows/<row>.json
-    rgalign/judges, candidates, vectors, intent_vectors, rewards, {agreement,contrast}.json   of the published reasoner
-    rgalign/best/<strategy>, tuned/<strategy>-<seed>/{sft,cl,scl,part,dpo}, tuned/<strategy>-slow-<seed>/{sft,slow}
+    rgalign/judges, candidates, vectors, intent_vectors, rewards              of the published reasoner
+    rgalign/{agreement,meaning,contrast}.json   of its rewards, of what was chosen by them, of what RG-CL has to go by
+    rgalign/best/<strategy>, tuned/<strategy>-<seed>/{sft,cl,printed,part,dpo}
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from antiphon import chat_ranker, chatbot, records
 from antiphon.align import questioned
 from antiphon.config import Config
 from beam_jobs import queries as query_job
-from benchmarks.reproduce import _rgalign_contrast, _rgalign_rewards
+from benchmarks.reproduce import _rgalign_contrast, _rgalign_meaning, _rgalign_probe, _rgalign_rewards
 from benchmarks.reproduce._once import made_with, once, read
 from benchmarks.reproduce._rgalign_rows import (
     BARE,
@@ -29,6 +30,7 @@ from benchmarks.reproduce._rgalign_rows import (
     METRICS,
     ORACLE,
     PLACED,
+    PROBE,
     QE,
     RAW,
     WITHOUT,
@@ -41,7 +43,6 @@ from feature_store import folders
 from feature_store.datasets.chatbot import simulate
 from llm_offline.alignment import best_of_n, candidates, refinement
 from llm_offline.alignment.teachers import teacher
-from llm_offline.alignment_config import TuneConfig
 from trainer import train
 from trainer.requests import evaluate as request_evaluate
 from trainer.requests import oracle as request_oracle
@@ -107,12 +108,17 @@ class World:
         """The row's, on the test split."""
         out, judge = self.folder / "evaluation" / row.name, self.config.judge
         if row.model == ORACLE:
-            asked, truth = self.requests(Row(QE)), Path(self.config.chat.path) / "truth" / "truth.parquet"
+            asked = self.requests(Row(QE))
             made_of = [folders.version(asked), asdict(judge)]
-            once(out, made_of, lambda: _silent(request_oracle.run(asked, truth, out, judge)))
+            once(out, made_of, lambda: _silent(request_oracle.run(asked, self._truth, out, judge)))
+            return out
+        asked = self.requests(row)
+        if row.model == PROBE:
+            select = self.config.rankers[QE].select
+            made_of = [folders.version(asked), asdict(judge), select]
+            once(out, made_of, lambda: _silent(_rgalign_probe.run(asked, out, judge, select)))
             return out
         model = self.model(row)
-        asked = self.requests(row)
         known = None if row.calibrated or row.model == PLACED else self.requests(Row(QE))
         made_of = [made_with(model)["settings"], folders.version(asked), asdict(judge)]
         work = partial(request_evaluate.run, asked, model, out, judge, trained_on=known)
@@ -156,12 +162,22 @@ class World:
     def rewards(self) -> Path:
         """Of the candidates, and how far they agree with the truth."""
         written, (vectors, _), judges, out = self.candidates(), self.vectors(), self.judges(), self.folder / "rewards"
-        made_of = [folders.version(part) for part in (written, vectors, judges)]
+        placed = self.config.align.place
+        made_of = [*(folders.version(part) for part in (written, vectors, judges)), placed]
         once(out, made_of, lambda: chat_ranker.reward(self.config, written, vectors, judges, out))
-        file, truth = self.folder / "agreement.json", Path(self.config.chat.path) / "truth" / "truth.parquet"
-        made_of = [*(folders.version(part) for part in (out, vectors, judges)), "placed"]
-        once(file, made_of, lambda: _rgalign_rewards.agreement(out, judges, vectors, truth, file))
+        file = self.folder / "agreement.json"
+        made_of = [*(folders.version(part) for part in (out, vectors, judges)), placed]
+        once(file, made_of, lambda: _rgalign_rewards.agreement(out, judges, vectors, self._truth, file, placed))
         return out
+
+    def meaning(self) -> Path:
+        """How often what is chosen means what was truly wanted."""
+        written, rewards, base = self.candidates(), self.rewards(), self.folder / "intents"
+        best = {strategy: self.best(strategy) for strategy in ("v1", "v2")}
+        file = self.folder / "meaning.json"
+        made_of = [folders.version(part) for part in (written, rewards, base, *best.values())]
+        once(file, made_of, lambda: _rgalign_meaning.meaning(written, rewards, best, base, self._truth, file))
+        return file
 
     def best(self, strategy: str) -> Path:
         """What a strategy chooses to learn from."""
@@ -185,15 +201,14 @@ class World:
     def tuned(self, row: Row) -> Path:
         """The adapter of the row's reasoner."""
         strategy, objective = row.reasoner.removesuffix(WRITTEN).split("-")
-        slow = objective == "slow"
-        changes = {"seed": row.tuning} | ({"learning_rate": TuneConfig.learning_rate} if slow else {})
-        here = self.folder / "tuned" / f"{strategy}{'-slow' if slow else ''}-{row.tuning}"
+        here, seed = self.folder / "tuned" / f"{strategy}-{row.tuning}", {"seed": row.tuning}
         align, best = self.config.align, self.best(strategy)
-        sft = self._tune("sft", best, here / "sft", replace(align.sft, **changes), None)
+        sft = self._tune("sft", best, here / "sft", replace(align.sft, **seed), None)
         if objective == "sft":
             return sft
-        settings = replace(align.refinement, gather=objective != "part", **changes)
-        asked = self.queries(Row(QE)) if objective == "scl" else None
+        settings = replace(align.refinement, gather=objective != "part", **seed)
+        even = align.standardise and objective in ("cl", "part")
+        asked = self.queries(Row(QE)) if even else None
         return self._tune("dpo" if objective == "dpo" else "cl", best, here / objective, settings, sft, asked)
 
     def _tune(
@@ -206,6 +221,10 @@ class World:
         parts = (texts, written, best, vectors, out, align.reasoner, settings, start, asked)
         once(out, made_of, lambda: refinement.run(objective, *parts), resumes=True)
         return out
+
+    @property
+    def _truth(self) -> Path:
+        return Path(self.config.chat.path) / "truth" / "truth.parquet"
 
     def _with_rankers(self, row: Row) -> Config:
         return replace(self.config, rankers={**self.config.rankers, self.config.chat.reward: ranker(self.config, row)})
@@ -220,10 +239,11 @@ def do(row: Row, runs: Path, configure: Configure) -> dict[str, Any]:
     if row.model not in (ORACLE, BASELINE, BARE, WITHOUT):
         asked = folders.read_manifest(world.queries(row), hashes=False)
         found["query"] = {name: asked[name] for name in ("model_id", "adapter_version")}
+        terms = request_evaluate.read(out)[0].told.get("intent_query")
+        found["query"] |= {} if terms is None else {"same": _same(terms)}
     if row.tuning:
         world.contrast()
-    if row.model == PLACED:
-        found["query"] |= _moved(world.requests(Row(QE)), world.requests(row))
+        world.meaning()
     records.write_text(world.folder / "rows" / f"{row.name}.json", records.to_json(found))
     return found
 
@@ -236,12 +256,8 @@ def _silent(_: Any) -> None:
     """An evaluation tells of itself in its folder."""
 
 
-def _moved(before: Path, after: Path) -> dict[str, float]:
-    """How far the queries' numbers moved, in deviations of ``before``, and how many times as wide they lie: means."""
-    one, two = (folders.read_manifest(part, hashes=False)["query"] for part in (before, after))
-    (mean, deviation), (other, wide) = ([np.array(told[name]) for name in ("mean", "deviation")] for told in (one, two))
-    there = deviation > 0
-    return {
-        "moved": float(np.mean(np.abs(other - mean)[there] / deviation[there])),
-        "wider": float(np.mean(wide[there] / deviation[there])),
-    }
+def _same(terms: np.ndarray) -> float:
+    """The share of a ranker's query terms cos(z_i, z_q) (R, N) that is the same in all R sessions and tells none apart:
+    of what a session's terms differ by from their mean, squared, that of the mean over sessions."""
+    apart = terms.astype(np.float64) - terms.mean(1, keepdims=True)
+    return float((apart.mean(0) ** 2).sum() / (apart**2).sum(1).mean())

@@ -25,10 +25,11 @@ from benchmarks.reproduce._rgalign_rows import (
     NAME,
     ORACLE,
     PLACED,
+    PRINTED,
+    PROBE,
     QE,
     REASONERS,
     SEEDS,
-    STANDARD,
     WRITTEN,
     Row,
     config,
@@ -51,8 +52,9 @@ METHOD = """\
 Rankers are trained on clicks of four weeks and chosen by NDCG@3 on clicks of their last days; the test is the fifth
 week, labelled with the true intents, all intents of the base being ranked. In percent; ± is the deviation between
 seeds. A seed of the ranker is another training of it; a seed of the reasoner another tuning, from the same rewards. Not
-calibrated: the ranker that was trained on the reasoner as published is asked with what the tuned one wonders;
-calibrated: it is trained anew on that. GAUC is the mean of users' AUC over all intents, by their impressions. IHR is
+calibrated: the ranker that was trained on the reasoner as published is asked with what the tuned one wonders, each
+number of the vectors standardised by their own mean and deviation in training, which needs no label; calibrated: it is
+trained anew on that. GAUC is the mean of users' AUC over all intents, by their impressions. IHR is
 the share of sessions with a true intent among the first three, judged by the simulator's truth. A step is tested twice:
 with the seeds' mean of each user, by sign flips over users (brackets are 95% intervals by bootstrap over users), which
 tells whether it holds for other users of these models, and seed by seed, by a paired t-test, which tells whether it
@@ -60,8 +62,9 @@ holds for other trainings. It holds where both p values are below 0.05. The pape
 figures of its Table 2 where it says QE-Rec, so these are read as aligned and not calibrated."""
 
 
-MEASURED = ("agreement", "contrast")
-"""Files of the runs that the results hold as they are: what the rewards and the contrastive loss go by."""
+MEASURED = ("agreement", "meaning", "contrast")
+"""Files of the runs that the results hold as they are: what the rewards and the contrastive loss go by, and what the
+chosen queries mean."""
 
 QUICK_FEATURES = ("region", "order_status", "late_days", "entry_point", "clicked_intents")
 """What the slice's rankers read."""
@@ -134,8 +137,9 @@ def quick_rows() -> list[Row]:
     """One of each kind."""
     plain = [Row(ORACLE), Row(BASELINE), Row(QE), Row(QE, "query")]
     tuned = [Row(QE, name, calibrated, 1) for name, calibrated in
-             ((FULL, False), (FULL, True), ("v2-dpo", True), ("v1-cl", False), (FULL + WRITTEN, True))]  # fmt: skip
-    return [*plain, *tuned, Row(PLACED, FULL, False, 1), Row(QE, STANDARD, False, 1)]
+             ((FULL, False), (FULL, True), ("v2-dpo", True), (FULL + WRITTEN, True))]  # fmt: skip
+    placed = [Row(PLACED, name, False, 1) for name in (FULL, "v1-cl", PRINTED)]
+    return [*plain, *tuned, *placed, Row(PROBE), Row(PROBE, FULL, True, 1)]
 
 
 def quick(runs: Path) -> Config:
