@@ -51,8 +51,8 @@ Small models and few sessions, to see that all of it works. The figures mean not
 METHOD = """\
 Rankers are trained on clicks of four weeks and chosen by NDCG@3 on clicks of their last days; the test is the fifth
 week, labelled with the true intents, all intents of the base being ranked. In percent; ± is the deviation between
-seeds. A seed of the ranker is another training of it; a seed of the reasoner another tuning, from the same rewards. Not
-calibrated: the ranker that was trained on the reasoner as published is asked with what the tuned one wonders, each
+seeds. A seed of the ranker is another training of it; a seed of the reasoner another tuning, from the same rewards; V2 with
+RG-CL has two, the others one. Not calibrated: the ranker that was trained on the reasoner as published is asked with what the tuned one wonders, each
 number of the vectors standardised by their own mean and deviation in training, which needs no label; calibrated: it is
 trained anew on that. GAUC is the mean of users' AUC over all intents, by their impressions. IHR is
 the share of sessions with a true intent among the first three, judged by the simulator's truth. A step is tested twice:
