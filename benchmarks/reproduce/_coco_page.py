@@ -80,7 +80,7 @@ letter of the newest title, embedded, in the place of knowledge. What a row gain
         """\
 What the base knows by heart no language model can add to ("What titles could tell"). Here its recipe has items' titles
 in their vectors from the beginning, and is trained without the last training target of each user; then three epochs
-with these targets follow, without CoCo and with it, L_r being of the last position alone. Gains are over that base.""",
+with these targets follow, without CoCo, with it, and with its layers told one letter. Gains are over that base.""",
         (*HELD_BASE, *HELD), "held_base", repeated=True,
     ),
     Section(
