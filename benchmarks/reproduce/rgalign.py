@@ -51,15 +51,16 @@ Small models and few sessions, to see that all of it works. The figures mean not
 METHOD = """\
 Rankers are trained on clicks of four weeks and chosen by NDCG@3 on clicks of their last days; the test is the fifth
 week, labelled with the true intents, all intents of the base being ranked. In percent; ± is the deviation between
-seeds. A seed of the ranker is another training of it; a seed of the reasoner another tuning, from the same rewards; V2 with
-RG-CL has two, the others one. Not calibrated: the ranker that was trained on the reasoner as published is asked with what the tuned one wonders, each
-number of the vectors standardised by their own mean and deviation in training, which needs no label; calibrated: it is
-trained anew on that. GAUC is the mean of users' AUC over all intents, by their impressions. IHR is
-the share of sessions with a true intent among the first three, judged by the simulator's truth. A step is tested twice:
-with the seeds' mean of each user, by sign flips over users (brackets are 95% intervals by bootstrap over users), which
-tells whether it holds for other users of these models, and seed by seed, by a paired t-test, which tells whether it
-holds for other trainings. It holds where both p values are below 0.05. The paper's MRR has no cut. Its Table 4 has the
-figures of its Table 2 where it says QE-Rec, so these are read as aligned and not calibrated."""
+seeds. A seed of the ranker is another training of it; a seed of the reasoner another tuning, from the same rewards; V2
+with RG-CL has two, the others one. Not calibrated: the ranker that was trained on the reasoner as published is asked
+with what the tuned one wonders, each number of the vectors standardised by their own mean and deviation in training,
+which needs no label; calibrated: it is trained anew on that. GAUC is the mean of users' AUC over all intents, by their
+impressions. IHR is the share of sessions with a true intent among the first three, judged by the simulator's truth. A
+step is tested twice: with the seeds' mean of each user, by sign flips over users (brackets are 95% intervals by
+bootstrap over users), which tells whether it holds for other users of these models, and seed by seed, by a paired
+t-test, which tells whether it holds for other trainings. It holds where both p values are below 0.05. The paper's MRR
+has no cut. Its Table 4 has the figures of its Table 2 where it says QE-Rec, so these are read as aligned and not
+calibrated."""
 
 
 MEASURED = ("agreement", "meaning", "contrast")
