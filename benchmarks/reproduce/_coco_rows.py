@@ -79,7 +79,8 @@ SENSITIVITY = {
     **{f"theta_{theta}": Method(f"θ = {theta}", {"threshold": theta}) for theta in THRESHOLDS},
 }
 TEMPLATES = {
-    f"template_{name}": Method(f"template: {name}", source=name) for name in ("general", "age", "gender", "category")
+    **{f"template_{name}": Method(f"template: {name}", source=name) for name in ("general", "age", "gender", "category")},
+    "template_all": Method("all four templates", source="templates"),
 }
 HELD = {
     "held_letter": Method("CoCo told one letter, last targets new", source="letter"),
