@@ -59,8 +59,8 @@ picture of gains is of all seeds together where there are several.""",
     Section(
         "Table 3: without one part",
         """\
-CoCo_Soft has fixed templates in place of the codebook, CoCo_Dec one piece of knowledge for all prompts, CoCo_Con a
-language model that stays as it is. Gains are over CoCo.""",
+CoCo_Soft has four of the universal prompts for everybody, untrained, in place of the codebook, CoCo_Dec one piece of
+knowledge for all prompts and no L_ortho, CoCo_Con a language model that stays as it is. Gains are over CoCo.""",
         ("coco", *ABLATIONS), "coco", _coco_published.table_3,
     ),
     Section(

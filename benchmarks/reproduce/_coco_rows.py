@@ -79,7 +79,7 @@ SENSITIVITY = {
     **{f"theta_{theta}": Method(f"θ = {theta}", {"threshold": theta}) for theta in THRESHOLDS},
 }
 TEMPLATES = {
-    **{f"template_{name}": Method(f"template: {name}", source=name) for name in ("general", "age", "gender", "category")},
+    **{f"template_{one}": Method(f"template: {one}", source=one) for one in ("general", "age", "gender", "category")},
     "template_all": Method("all four templates", source="templates"),
 }
 HELD = {
