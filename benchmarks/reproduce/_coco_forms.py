@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import scipy.sparse
@@ -42,77 +43,87 @@ class Asked:
         return scipy.sparse.csr_array((np.ones(len(row), bool), (row, item)), (len(self.h), items))
 
 
-class Learnt(tf.Module):
-    """Scores of all items, with weights that users' targets teach. ``rates`` are of its trainable variables."""
+class Scores(Protocol):
+    """Scores of all items, with weights that users' targets teach.
 
-    rates: tuple[float, ...]
+    Attributes:
+        candidates: (N, d), a backbone's.
+    """
+
+    candidates: tf.Tensor
 
     def scores(self, h: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
         """h (B, d), titles (B, D) -> (B, N)."""
-        raise NotImplementedError
 
-    def learn(self, asked: Asked, seen: bool = False, seed: int = 0) -> Learnt:
-        """By cross-entropy, with Adam, over all items that the user has not met, or with ``seen`` over all."""
-        variables, random = self.trainable_variables, np.random.default_rng(seed)
-        optimizers = [tf_keras.optimizers.Adam(rate) for rate in self.rates]
-        left_out: scipy.sparse.csr_array | None = None
-
-        @tf.function(reduce_retracing=True)
-        def step(h: tf.Tensor, titles: tf.Tensor, target: tf.Tensor, met: tf.Tensor) -> None:
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(surprise(tf.where(met, -1e9, self.scores(h, titles)), target))
-            for optimizer, *one in zip(optimizers, tape.gradient(loss, variables), variables, strict=True):
-                optimizer.apply_gradients([one])
-
-        for _ in range(EPOCHS):
-            for drawn in np.array_split(random.permutation(len(asked.h)), max(1, len(asked.h) // BATCH)):
-                h, titles = asked.h[drawn], asked.titles[drawn]
-                if left_out is None:
-                    left_out = asked.seen(self.scores(h[:1], titles[:1]).shape[1])
-                step(h, titles, asked.rows.target[drawn], left_out[drawn].toarray() & (not seen))
-        return self
+    def taught(self) -> list[tuple[tf.Variable, float]]:
+        """Its weights, each with Adam's rate for it."""
 
 
-class Form(Learnt):
-    """s h·v_i + q M t_i over a backbone's candidates v (N, d) and titles t (N, D); M starts as a weight."""
-
-    rates = (RATE, SURE)  # by name: m, s
+class Form:
+    """s h·v_i + q M t_i over a backbone's candidates v (N, d) and titles t (N, D); M starts as a weight. `Scores`."""
 
     def __init__(self, candidates: tf.Tensor, titles: np.ndarray, weight: float) -> None:
-        super().__init__()
         self.candidates, self.titles = candidates, tf.constant(titles)
         self.s = tf.Variable(1.0)
         self.m = tf.Variable(weight * np.eye(titles.shape[1], dtype=np.float32))
 
     def scores(self, h: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
-        """See `Learnt`."""
+        """See `Scores`."""
         told = tf.matmul(tf.matmul(titles, self.m), self.titles, transpose_b=True)
         return self.s * tf.matmul(h, self.candidates, transpose_b=True) + told
 
+    def taught(self) -> list[tuple[tf.Variable, float]]:
+        """See `Scores`."""
+        return [(self.s, SURE), (self.m, RATE)]
 
-class Layer(Learnt):
-    """(h + W [h, q] + b)·v_i at the length of h: a linear layer over h_RS, as CoCo_fea's, with titles or without.
+
+class Layer:
+    """(h + W [h, q] + b)·v_i at the length of h: a linear layer over h_RS as CoCo_fea's, with titles or not. `Scores`.
 
     Args:
         candidates: (N, d). width: D. told: whether it reads q.
     """
 
-    rates = (RATE, RATE)
-
     def __init__(self, candidates: tf.Tensor, width: int, told: bool) -> None:
-        super().__init__()
         self.candidates, self.told = candidates, told
         d = candidates.shape[1]
         self.b = tf.Variable(tf.zeros((d,)))
         self.w = tf.Variable(tf.zeros((d + width * told, d)))
 
     def scores(self, h: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
-        """See `Learnt`."""
+        """See `Scores`."""
         length = tf.norm(h, axis=1, keepdims=True)
         level = h / tf.maximum(length, 1e-6) * float(h.shape[1]) ** 0.5
         read = tf.concat([level, titles * float(titles.shape[1]) ** 0.5], axis=1) if self.told else level
         moved = level + tf.matmul(read, self.w) + self.b
         return tf.matmul(tf.math.l2_normalize(moved, axis=1) * length, self.candidates, transpose_b=True)
+
+    def taught(self) -> list[tuple[tf.Variable, float]]:
+        """See `Scores`."""
+        return [(self.w, RATE), (self.b, RATE)]
+
+
+F = TypeVar("F", bound=Scores)
+
+
+def learn(form: F, asked: Asked, seen: bool = False, seed: int = 0) -> F:
+    """Teaches a form by cross-entropy, with Adam: over all items that the user has not met, with ``seen`` over all."""
+    variables, rates = zip(*form.taught(), strict=True)
+    optimizers, random = [tf_keras.optimizers.Adam(rate) for rate in rates], np.random.default_rng(seed)
+    left_out = asked.seen(len(form.candidates))
+
+    @tf.function(reduce_retracing=True)
+    def step(h: tf.Tensor, titles: tf.Tensor, target: tf.Tensor, met: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(surprise(tf.where(met, -1e9, form.scores(h, titles)), target))
+        for optimizer, *one in zip(optimizers, tape.gradient(loss, variables), variables, strict=True):
+            optimizer.apply_gradients([one])
+
+    for _ in range(EPOCHS):
+        for drawn in np.array_split(random.permutation(len(asked.h)), max(1, len(asked.h) // BATCH)):
+            met = left_out[drawn].toarray() & (not seen)
+            step(asked.h[drawn], asked.titles[drawn], asked.rows.target[drawn], met)
+    return form
 
 
 def surprise(scores: tf.Tensor, target: tf.Tensor) -> tf.Tensor:

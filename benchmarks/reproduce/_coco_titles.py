@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from sklearn.preprocessing import normalize
 
-from benchmarks.reproduce._coco_forms import BATCH, Asked, Form, Layer, Learnt, surprise
+from benchmarks.reproduce._coco_forms import BATCH, Asked, Form, Layer, Scores, learn, surprise
 from llm_offline.config import EncoderConfig
 from llm_offline.embedder import Embedder
 from trainer import metrics, saved
@@ -86,9 +86,10 @@ def told(examples: Path, model: Path, items: Path, encoder: EncoderConfig, resam
     forms = {BASE: plain, LIKENESS: Form(candidates, titles, weight)}
     sources = {"training": trained, "validation": splits["valid"].part(splits["valid"].rows.target > 0)}
     for name, (source, start, seen) in LEARNT.items():
-        forms[name] = Form(candidates, titles, weight if start == "likeness" else 0.0).learn(sources[source], seen)
+        form = Form(candidates, titles, weight if start == "likeness" else 0.0)
+        forms[name] = learn(form, sources[source], seen)
     for name, (source, knows) in LAYERS.items():
-        forms[name] = Layer(candidates, titles.shape[1], knows).learn(sources[source])
+        forms[name] = learn(Layer(candidates, titles.shape[1], knows), sources[source])
     found = {name: _judge(form, splits["test"]) for name, form in forms.items()}
     each = {"training": trained, **splits}
     return {
@@ -120,7 +121,7 @@ def _seen(recommender: Recommender, vectors: tf.Tensor, titles: np.ndarray, rows
     return Asked(rows, h, np.concatenate([liked(titles, piece) for piece in pieces]))
 
 
-def _judge(form: Learnt, asked: Asked) -> dict[str, np.ndarray]:
+def _judge(form: Scores, asked: Asked) -> dict[str, np.ndarray]:
     """Each of `METRICS` by user (U,), all items being ranked."""
     parts = []
     for low, high in _batches(asked):
@@ -134,7 +135,7 @@ def _judge(form: Learnt, asked: Asked) -> dict[str, np.ndarray]:
     return {name: told[name] for name in METRICS}
 
 
-def _surprised(form: Learnt, asked: Asked) -> float:
+def _surprised(form: Scores, asked: Asked) -> float:
     """The mean cross-entropy of the targets that the vocabulary has."""
     parts = [surprise(form.scores(asked.h[low:high], asked.titles[low:high]), asked.rows.target[low:high]).numpy()
              for low, high in _batches(asked)]  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.reproduce import _coco_titles
-from benchmarks.reproduce._coco_forms import Asked, Form, Layer
+from benchmarks.reproduce._coco_forms import Asked, Form, Layer, learn
 from llm_offline.config import EncoderConfig
 from trainer.input import Held
 
@@ -42,7 +42,7 @@ def test_what_the_backbone_knows_by_heart_teaches_nothing_of_titles_and_what_it_
     known, fresh = np.eye(4, dtype=np.float32)[target], np.zeros((users, 4), np.float32)
     form = {}
     for name, h in (("known", known), ("fresh", fresh)):
-        form[name] = Form(candidates, TITLES, 0.0).learn(Asked(rows, h, TITLES[target]))
+        form[name] = learn(Form(candidates, TITLES, 0.0), Asked(rows, h, TITLES[target]))
     assert np.abs(form["known"].m.numpy()).max() < 1e-3 < form["fresh"].m.numpy().diagonal().min()
 
 
@@ -53,7 +53,7 @@ def test_what_users_have_met_teaches_that_titles_like_theirs_are_not_wanted_unle
     target = np.full(users, 2, np.int32)
     rows = Held(target, np.tile(met, (users, 1)), target, np.repeat(np.arange(users), 3), np.tile(met, users))
     asked = Asked(rows, np.zeros((users, 2), np.float32), np.tile(titles[1], (users, 1)))
-    form = {seen: Form(tf.zeros((6, 2)), titles, 0.0).learn(asked, seen) for seen in (True, False)}
+    form = {seen: learn(Form(tf.zeros((6, 2)), titles, 0.0), asked, seen) for seen in (True, False)}
     assert float(form[True].m[0, 0]) < 0 < float(form[False].m[0, 0])
 
 
@@ -85,6 +85,6 @@ def test_a_linear_layer_starts_as_the_backbone_and_learns_from_titles_where_it_i
     plain, told = (Layer(candidates, 4, told) for told in (False, True))
     np.testing.assert_allclose(told.scores(asked.h[:2], asked.titles[:2]), asked.h[:2], rtol=1e-5)
     for layer in (plain, told):
-        layer.learn(asked)
+        learn(layer, asked)
     first = [one.scores(asked.h, asked.titles).numpy()[:, 1:].argmax(1) + 1 for one in (plain, told)]
     assert np.mean(first[0] == target) < 0.5 < np.mean(first[1] == target) == 1
