@@ -167,32 +167,36 @@ def test_queries_of_any_length_where_that_is_asked_for(folder):
     assert run(*folder(), "v1", PRIORITY, any_length=True)["samples"] == 3
 
 
+NEAR, FAR = [1.0, 0.0], [0.0, 2.0]
+"""Near the intents of `golden`, and far from them."""
+
+
+def golden(folder):
+    """Vectors of two sessions' candidates, of which those of `big` lie where the intents do, and of the intents."""
+    rows = [((s, f"{t}/0"), NEAR if t == "big" else FAR) for s in ("s00", "s01") for t in ("own", "mid", "big")]
+    intents = [((i,), [3.0, 0.1]) for i in ("late", "refund", "return", "pay")]
+    return {"vectors": vectors(folder / "v", ["session_id", "candidate"], rows),
+            "intents": vectors(folder / "i", ["intent_id"], intents)}  # fmt: skip
+
+
 def test_v3_and_v4_look_at_the_golden_intent(folder, tmp_path):
-    sessions, *_ = args = folder()
-    near, far = [1.0, 0.0], [0.0, 2.0]
-    rows = [((s, f"{t}/0"), near if t == "big" else far) for s in ("s00", "s01") for t in ("own", "mid", "big")]
-    mine = vectors(tmp_path / "v", ["session_id", "candidate"], rows)
-    intents = vectors(tmp_path / "i", ["intent_id"], [((i,), [3.0, 0.1]) for i in ("late", "refund", "return", "pay")])
+    args, seen = folder(), golden(tmp_path)
     for strategy in ("v3", "v4"):
-        summary = run(*args, strategy, PRIORITY, vectors=mine, intents=intents)
+        summary = run(*args, strategy, PRIORITY, **seen)
         assert (summary["samples"], summary["by_teacher"]) == (2, {"big": 2})
     with pytest.raises(ValueError, match="vectors and intents must be given with v3 and v4"):
         run(*args, "v3", PRIORITY)
     late = folder(("s10", "s11", "s09"))  # of the test split
-    rows = [((s, f"{t}/0"), near) for s in ("s10", "s11") for t in ("own", "mid", "big")]
+    rows = [((s, f"{t}/0"), NEAR) for s in ("s10", "s11") for t in ("own", "mid", "big")]
     mine = vectors(tmp_path / "v", ["session_id", "candidate"], rows)
     with pytest.raises(DataError, match=r"v3 looks at the golden intent: .* 's10' is not \(got 'test'\)"):
-        run(*late, "v3", PRIORITY, vectors=mine, intents=intents)
+        run(*late, "v3", PRIORITY, vectors=mine, intents=seen["intents"])
 
 
 def test_distances_are_to_the_reasoner_s_own_queries_of_any_length(folder, tmp_path):
-    args = folder(own_outcome="short")
-    near, far = [1.0, 0.0], [0.0, 2.0]
-    rows = [((s, f"{t}/0"), near if t == "big" else far) for s in ("s00", "s01") for t in ("own", "mid", "big")]
-    mine = vectors(tmp_path / "v", ["session_id", "candidate"], rows)
-    intents = vectors(tmp_path / "i", ["intent_id"], [((i,), [3.0, 0.1]) for i in ("late", "refund", "return", "pay")])
+    args, seen = folder(own_outcome="short"), golden(tmp_path)
     for strategy in ("v3", "v4"):
-        summary = run(*args, strategy, PRIORITY, vectors=mine, intents=intents)
+        summary = run(*args, strategy, PRIORITY, **seen)
         assert (summary["samples"], summary["without_choice"]) == (2, 0)
     assert run(*args, "v1", PRIORITY)["by_teacher"] == {"mid": 2}
 
