@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from trainer import losses
 from trainer.config import LossConfig
-from trainer.layers.groups import by_length, widths
+from trainer.layers.groups import by_length, grid, widths
 from trainer.layers.tables import EmbeddingTable
 from trainer.recommender import ATTRIBUTE, Recommender
 from trainer.sampling import Popularity, first_met, of_batch, uniform, unseen
@@ -196,12 +196,6 @@ def encode(
         return model(recommender.model.hide(x, ids), ids != 0, seeds[group])
 
     return body
-
-
-def grid(shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The row and the column of each place of a matrix."""
-    row = tf.broadcast_to(tf.range(shape[0])[:, None], shape)
-    return row, tf.broadcast_to(tf.range(shape[1])[None], shape)
 
 
 def _read_attributes(

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from trainer import losses, masking
 from trainer.config import PretrainConfig
-from trainer.layers.groups import by_length
+from trainer.layers.groups import by_length, grid
 from trainer.layers.tables import EmbeddingTable
-from trainer.objective import encode, grid
+from trainer.objective import encode
 from trainer.recommender import Recommender
 from trainer.sampling import unseen
 from trainer.step import Step

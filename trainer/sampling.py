@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from trainer.config import TrainConfig
 from trainer.input import Examples, target_counts
+from trainer.layers.groups import grid
 
 TRIES = 4
 
@@ -88,7 +89,7 @@ def first_met(history: tf.Tensor, items: tf.Tensor, size: int) -> tf.Tensor:
     distinct, places = tf.unique(items)
     column = tf.scatter_nd(distinct[:, None], tf.range(tf.size(distinct)) + 1, (size,)) - 1  # (N,), -1 for others
     column = tf.gather(column, tf.maximum(history, 0))  # (B, L)
-    row, position = tf.meshgrid(tf.range(batch), tf.range(length), indexing="ij")
+    row, position = grid(tf.shape(history))
     held = (history > 0) & (column >= 0)
     at = tf.stack([tf.boolean_mask(row, held), tf.boolean_mask(column, held)], axis=1)
     nowhere = tf.fill((batch, tf.size(distinct)), length)

@@ -33,3 +33,9 @@ def by_length(
         parts.append([tf.boolean_mask(t, cut[0] != 0) for t in (body(group, *cut), *cut)])
         low = width
     return tuple(tf.concat(column, axis=0) for column in zip(*parts, strict=True))
+
+
+def grid(shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The row and the column of each place of a matrix."""
+    row = tf.broadcast_to(tf.range(shape[0])[:, None], shape)
+    return row, tf.broadcast_to(tf.range(shape[1])[None], shape)
