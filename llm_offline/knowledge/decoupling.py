@@ -27,7 +27,6 @@ class Values(nn.Module):
         if not len(mixed):
             return
         with torch.no_grad():
-            mixed = mixed.to(self.value.weight.device)
             self.value.bias.copy_(-(self.norm(mixed) @ self.value.weight.T).mean(0))
 
 

@@ -124,20 +124,23 @@ class Reasoner(nn.Module):
         order = torch.argsort(~there, dim=1, stable=True)[:, : int(there.sum(1).max())]  # real ones first
         there = there.gather(1, order)  # (B, L)
         tokens_in = tokens_in.gather(1, order.unsqueeze(-1).expand(-1, -1, self.width))
+        return self.decoupling(prompts, mask, self._mixed(tokens_in, there), there)
+
+    def _mixed(self, tokens_in: Tensor, there: Tensor) -> Tensor:
+        """h_mix of h_f (B, L, D), whose real positions are True in ``there`` (B, L)."""
         attended = None if there.all() else there.long()
         mixed = self.model(inputs_embeds=tokens_in, attention_mask=attended, use_cache=False).last_hidden_state
-        return self.decoupling(prompts, mask, mixed.to(self.wire), there)
+        return mixed.to(self.wire)
 
     def _states(self, rows: int) -> Tensor:
         """h_mix (n, D) of ``rows`` texts of drawn titles, without prompts."""
         drawn = 1 + np.random.default_rng(self._config.seed).permutation(len(self._titles))[: rows * TITLES]
         texts = [text for text in self._titles.texts(np.resize(drawn, (rows, TITLES))) if text] if drawn.size else []
-        self._adapters.current, found = Pass(seed=None), [torch.zeros(0, self.width, dtype=self.wire)]
+        self._adapters.current, found = Pass(seed=None), [self._tensor(np.zeros((0, self.width))).to(self.wire)]
         for part in length_batches(np.fromiter(map(len, texts), np.int64, len(texts)), self._config.batch_tokens):
             tokens, there = map(self._tensor, _padded([texts[row] for row in part]))
             with torch.no_grad():
-                mixed = self.model(inputs_embeds=self.words(tokens), attention_mask=there.long(), use_cache=False)
-            found.append(mixed.last_hidden_state[there].to("cpu", self.wire))
+                found.append(self._mixed(self.words(tokens), there)[there])
         return torch.cat(found)
 
     def answer(self, question: Question, leaves: Mapping[str, Tensor]) -> Iterator[Answer]:
