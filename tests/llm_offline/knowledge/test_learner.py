@@ -33,6 +33,18 @@ def apart(one, other):
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
+def test_the_decoupling_attention_learns_at_a_rate_of_its_own(learner, question):
+    moved = {}
+    for rate in (0.1, 0.2):
+        mine = learner(decoupling_learning_rate=rate)
+        before = weights(mine)
+        step(mine, 1, question())
+        moved[rate] = {name: after - before[name] for name, after in weights(mine).items()}
+    for name, once in moved[0.1].items():
+        expected = 2 * once if name.startswith("decoupling.") else once
+        torch.testing.assert_close(moved[0.2][name], expected, rtol=0, atol=1e-12)
+
+
 def test_an_update_is_the_optimizer_s_on_the_gradient_at_the_answer(learner, question, reasoner):
     mine = learner()
     before = weights(mine)

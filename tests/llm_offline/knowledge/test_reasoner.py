@@ -5,7 +5,7 @@ from torch.func import functional_call
 
 from llm_offline.config import LlmConfig
 from llm_offline.knowledge.lora import Pass
-from llm_offline.knowledge.reasoner import Question, Reasoner
+from llm_offline.knowledge.reasoner import SAMPLE, Question, Reasoner
 from llm_offline.knowledge.titles import Titles
 from llm_offline.language_model import load
 
@@ -46,6 +46,17 @@ def test_only_adapters_on_query_and_value_and_the_decoupling_attention_are_train
             name = f"model.layers.{layer}.self_attn.{part}.lora_"
             expected |= {f"{name}A.default.weight": (2, 12), f"{name}B.default.weight": (width, 2)}
     assert shapes == expected
+
+
+def test_it_begins_with_values_whose_mean_is_0_over_texts_of_the_items_titles(either):
+    made = either(dropout=0.0)
+    for name, value in made.trainable().items():
+        if "lora_B" in name:
+            torch.nn.init.zeros_(value)  # as LoRA begins
+    states = made._states(SAMPLE)
+    values = made.decoupling.value(made.decoupling.norm(states))
+    assert len(states) >= SAMPLE and float(made.decoupling.value.bias.detach().abs().max()) > 1e-3
+    torch.testing.assert_close(values.mean(0), torch.zeros_like(values[0]), rtol=0, atol=1e-12)
 
 
 def test_gradients_agree_with_finite_differences(either):
