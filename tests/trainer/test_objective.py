@@ -64,18 +64,25 @@ def test_mixed_negatives_are_corrected_for_how_often_both_kinds_draw_them():
     assert float(found) == pytest.approx(np.mean(each), rel=1e-5)
 
 
+@pytest.mark.parametrize("everywhere", [True, False])
 @pytest.mark.parametrize("kind", ["sampled_softmax", "mixed"])
-def test_what_a_user_has_met_by_then_is_no_negative_where_the_loss_says_so(kind):
+def test_what_a_user_has_met_by_then_is_no_negative_where_the_loss_or_its_caller_says_so(kind, everywhere):
+    """The caller says it of the last positions."""
     recommender = Recommender(ModelConfig(d=8, blocks=1, max_length=6, dropout=0.0, item_stddev=0.5), 10, seed=1)
-    objective = Prediction(recommender, LossConfig(kind, negatives=8, exclude_seen=True), POPULARITY)
+    objective = Prediction(recommender, LossConfig(kind, negatives=8, exclude_seen=everywhere), POPULARITY)
     batch = objective.batch(HISTORY, TARGETS, tf.constant([1, 2]))
     with Step(tf.constant(1, tf.int64)) as step:
-        found, _ = objective.loss(step, batch)
+        read = objective.read(step, batch)
+        with step.weights(recommender.dense):
+            asked = objective.outputs(read, batch)
+        asked = asked.at(asked.target > 0)
+        found = objective.mean(read, batch, asked, None if everywhere else asked.column == 5)
     vectors, negatives = recommender.pull().numpy(), batch.negatives.numpy()
     h = recommender.model(tf.gather(vectors, HISTORY), HISTORY > 0).numpy()
     log_q, each = objective._log_q().numpy(), []
     for row, column in zip(*np.nonzero(HISTORY.numpy()), strict=True):
-        target, met = TARGETS.numpy()[row, column], set(HISTORY.numpy()[row, : column + 1])
+        met = set(HISTORY.numpy()[row, : column + 1]) if everywhere or column == 5 else set()
+        target = TARGETS.numpy()[row, column]
         among = [target, *(i for i in negatives if i != target and i not in met)]
         logits = vectors[among] @ h[row, column] - log_q[among]
         each.append(np.log(np.exp(logits).sum()) - logits[0])
