@@ -36,6 +36,8 @@ class ModelConfig:
     # line also one of ``sources`` that tells of items, by name
     knowledge_width: int = 128  # the vectors are cut to this many principal components; 0 takes them as they lie
     knowledge_start: float = 0.0  # their projection begins at so many times the identity
+    likeness: float = 0.0  # above 0, knowledge is not projected and added: an answer's scores gain so many times the
+    # cosine of an item's knowledge and that of the user's items. Training's loss has no part of it
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, ("bert4rec", "fdsa", "pinnerformer", "s3rec", "sasrec"))
@@ -43,6 +45,10 @@ class ModelConfig:
             at_least(name, getattr(self, name), 1)
         at_least("knowledge_width", self.knowledge_width, 0)
         at_least("knowledge_start", self.knowledge_start, 0)
+        at_least("likeness", self.likeness, 0)
+        if self.likeness:
+            require(bool(self.knowledge), "knowledge", "must be set with likeness", self.knowledge)
+            require(not self.knowledge_start, "knowledge_start", "must be 0 with likeness", self.knowledge_start)
         require(self.d % self.heads == 0, "heads", f"must divide d ({self.d})", self.heads)
         require(0 <= self.dropout < 1, "dropout", "must be at least 0 and below 1", self.dropout)
         one_of("activation", self.activation, ("gelu", "relu"))
@@ -124,6 +130,8 @@ class TrainConfig(LoopConfig):
             knowledge, width = self.model.knowledge, self.model.knowledge_width
             require(bool(knowledge), "model.knowledge", "must be set with coco.adapter 'experts'", knowledge)
             require(not width, "model.knowledge_width", "must be 0 with coco.adapter 'experts'", width)
+            rule = "must be 0 with coco.adapter 'experts'"
+            require(not self.model.likeness, "model.likeness", rule, self.model.likeness)
         if self.model.kind != "s3rec":
             rule = f"must be 0 with model.kind {self.model.kind!r}"
             require(not self.pretrain.epochs, "pretrain.epochs", rule, self.pretrain.epochs)

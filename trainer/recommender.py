@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from feature_store.knowledge_shards import Statistics
+from trainer import likeness
 from trainer.attributes import Attributes
 from trainer.config import CocoConfig, ModelConfig
 from trainer.layers.features import Feature, FeatureTables
@@ -29,7 +30,8 @@ class Recommender:
 
     Args:
       config: of the model. size: N, number of item indices, padding included.
-      knowledge: (N, D) frozen item vectors that the model projects and adds to the id's; None for ids only.
+      knowledge: (N, D) frozen item vectors that the model projects and adds to the id's, or with ``config.likeness``
+        compares with those of the user's items (`trainer.likeness`); None for ids only.
       devices: one a parameter server; ``(None,)`` keeps everything in this process.
       attributes: of the N items, where ``config.attributes`` names some.
       coco: prompts and alignment around the model, where it is enabled. statistics: of its stored knowledge.
@@ -83,15 +85,15 @@ class Recommender:
     @property
     def width(self) -> int:
         """Of an item's row of ``vectors``."""
-        return self.model.width
+        return self.model.width + (self.knowledge.width if self.config.likeness else 0)
 
     def add_slots(self, optimizer: Optimizer) -> None:
         """Makes the optimizer's variables beside every trainable parameter."""
         optimizer.add_slots(self.tables, self.dense)
 
     def known(self, step: Step, unique: tf.Tensor | None) -> tf.Tensor | None:
-        """The knowledge of some items (u,), or with None of all, as a step reads it; None where there is none."""
-        if self.knowledge is None:
+        """The knowledge of some items (u,), or with None of all, as a step reads it; None where it is told of none."""
+        if self.knowledge is None or self.config.likeness:
             return None
         return step.whole(self.knowledge) if unique is None else step.rows(self.knowledge, unique)[1]
 
@@ -107,38 +109,49 @@ class Recommender:
     def vectors(self, slot: str = "") -> tf.Tensor:
         """All items' vectors (N, width), from the tables (or a slot of theirs) and the weights the model has now."""
         known = None if self.knowledge is None else self.knowledge.whole()
-        vectors = self.model.items(self.items.whole(slot), known)
-        if not self.model.reads_attributes:
-            return vectors
-        ids = self.attributes_of(tf.range(self.size))
-        there = ids >= 0
-        rows = tf.gather(self.features.tables[0].whole(slot), tf.maximum(ids, 0))
-        return tf.concat([vectors, self.model.describe(rows, there)], axis=1)
+        vectors = self.model.items(self.items.whole(slot), None if self.config.likeness else known)
+        if self.model.reads_attributes:
+            ids = self.attributes_of(tf.range(self.size))
+            there = ids >= 0
+            rows = tf.gather(self.features.tables[0].whole(slot), tf.maximum(ids, 0))
+            vectors = tf.concat([vectors, self.model.describe(rows, there)], axis=1)
+        return tf.concat([vectors, likeness.coordinates(known)], axis=1) if self.config.likeness else vectors
 
     def states(self, history: tf.Tensor, vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """history (B, L), vectors (N, width) -> h_RS (B, L, d), with the model's own weights, and its mask (B, L)."""
         ids = self.model.question(history)
-        x = self.model.hide(tf.gather(vectors, tf.maximum(ids, 0)), ids)
+        x = tf.gather(vectors[:, : self.model.width], tf.maximum(ids, 0))
+        x = self.model.hide(x, ids)
         return self.model(x, ids != 0), ids != 0
 
     def embed(self, history: tf.Tensor, vectors: tf.Tensor, know: Know | None = None) -> tf.Tensor:
-        """history (B, L), vectors (N, width) -> the users' vectors (B, d), with the model's own (pulled) weights.
+        """history (B, L), vectors (N, width) -> the users' vectors, with the model's own (pulled) weights.
+
+        They are (B, d), and with ``config.likeness`` (B, d + W), where ``candidates`` of the items are as wide.
 
         Args:
           know: gives CoCo's knowledge of the users; without it they have none, and their vector is h_RS.
         """
         h, seen = self.states(history, vectors)
         if self.coco is None or know is None:
-            return h[:, -1]
-        return self.coco.aligned(h, seen, know(self.coco.prompts(h[:, -1]), history))
+            user = h[:, -1]
+        else:
+            user = self.coco.aligned(h, seen, know(self.coco.prompts(h[:, -1]), history))
+        if not self.config.likeness:
+            return user
+        asked = likeness.of_users(history, vectors[:, self.model.width :])
+        return tf.concat([user, self.config.likeness * asked], axis=1)
 
     def selection(self, history: tf.Tensor, vectors: tf.Tensor) -> Selection:
         """The prompts that CoCo gives the users; history and vectors as of ``embed``."""
         return self.coco.prompts(self.states(history, vectors)[0][:, -1])
 
     def candidates(self, vectors: tf.Tensor) -> tf.Tensor:
-        """The part of items' vectors (…, width) that users' vectors are multiplied with: (…, d)."""
-        return vectors[..., : self.config.d]
+        """The part of items' vectors (…, width) that users' vectors are multiplied with: (…, d), or (…, d + W)."""
+        scored = vectors[..., : self.config.d]
+        if not self.config.likeness:
+            return scored
+        return tf.concat([scored, vectors[..., self.model.width :]], axis=-1)
 
     def scores(self, history: tf.Tensor, vectors: tf.Tensor, know: Know | None = None) -> tf.Tensor:
         """history (B, L), vectors (N, width) -> every item's score (B, N); ``know`` as of ``embed``."""
@@ -154,5 +167,5 @@ def networks(
 ) -> tuple[Backbone, CoCo | None]:
     """The built backbone, and CoCo around it where that is enabled; ``knowledge_width`` is None without knowledge."""
     model = MODELS[config.kind](config)
-    model.build((None, config.max_length, config.d), knowledge_width)
+    model.build((None, config.max_length, config.d), None if config.likeness else knowledge_width)
     return model, CoCo(model, coco, seed, statistics) if coco and coco.enabled else None

@@ -79,7 +79,7 @@ def _spaces(
     reader = Reader(LlmLink(llm, coco.config.knowledge_width), step)
     know, vectors, parts = reader.through(reader.client()), recommender.pull(), []
     for history in histories:
-        h = recommender.embed(history, vectors)
+        h = recommender.states(history, vectors)[0][:, -1]
         selection = coco.prompts(h)
         knowledge = know(selection, history)
         there = tf.cast(knowledge.mask, h.dtype)[..., None]

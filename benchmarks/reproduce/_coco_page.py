@@ -12,6 +12,8 @@ from benchmarks.reproduce._coco_rows import (
     HEADLINE,
     HELD,
     HELD_BASE,
+    LIKE,
+    LIKENESS,
     SENSITIVITY,
     SIZES,
     SWITCHES,
@@ -82,6 +84,15 @@ What the base knows by heart no language model can add to ("What titles could te
 in their vectors from the beginning, and is trained without the last training target of each user; then three epochs
 with these targets follow, without CoCo, with it, and with its layers told one letter. Gains are over that base.""",
         (*HELD_BASE, *HELD), "held_base", repeated=True,
+    ),
+    Section(
+        "Likeness of titles beside the scores",
+        f"""\
+What titles could tell, in use: {LIKENESS["likeness"]:g} times the cosine of an item's title and those of the user's
+newest items ({LIKENESS["knowledge_width"]} principal components of MiniLM's vectors) is added to an answer's scores;
+training's loss has no part of it. The base has it, and so have concatenation and CoCo: what a language model that is
+trained along adds to that is the difference between these. Gains are over the base without.""",
+        ("base", *LIKE), "base", repeated=True,
     ),
     Section(
         "Table 6: the language model's size",

@@ -16,7 +16,7 @@ DATA = "shop"
 LENGTH = 3  # of histories: two widths (`trainer.layers.groups`)
 RECIPES = (
     "best", "base", "kar", "coco_fea", "coco", "coco_soft", "coco_dec", "codes_4", "theta_0.3", "held_best",
-    "held_base", "held_coco",
+    "held_base", "held_coco", "like_base", "like_coco",
 )  # fmt: skip
 """One of each kind of row: how it starts, whose knowledge it has, what it changes of CoCo or of the language model."""
 

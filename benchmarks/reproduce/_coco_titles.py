@@ -21,7 +21,7 @@ from sklearn.preprocessing import normalize
 from benchmarks.reproduce._coco_forms import BATCH, Asked, Form, Layer, Scores, learn, surprise
 from llm_offline.config import EncoderConfig
 from llm_offline.embedder import Embedder
-from trainer import metrics, saved
+from trainer import likeness, metrics, saved
 from trainer.input import Examples, Held, held_out
 from trainer.ranking import Outcomes, places
 from trainer.recommender import Recommender
@@ -30,8 +30,6 @@ from trainer.statistics import paired
 METRICS = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
 WEIGHTS = (1.0, 2.0, 4.0, 8.0)
 """Of the likeness of titles, a cosine; validation chooses."""
-FADING = 0.7
-"""What a title of a user's weighs of the next newer one."""
 BASE, LIKENESS = "the backbone", "likeness"
 LEARNT = {
     f"{source} {start}{' seen' * seen}": (source, start, seen)
@@ -55,12 +53,6 @@ def titles_of(items: Path, ids: list[str], encoder: EncoderConfig) -> np.ndarray
         vectors = np.zeros((len(ids) + 1, found.shape[1]), np.float32)
         vectors[1:][there] = normalize(found - found.mean(axis=0))
     return vectors
-
-
-def liked(titles: np.ndarray, history: np.ndarray) -> np.ndarray:
-    """(U, D): the mean of the titles of histories (U, L), the newest weighing most, of length 1."""
-    weights = FADING ** np.arange(history.shape[1])[::-1] * (history > 0)
-    return normalize(np.einsum("ul,uld->ud", weights, titles[history])).astype(np.float32)
 
 
 def told(examples: Path, model: Path, items: Path, encoder: EncoderConfig, resamples: int) -> dict[str, Any]:
@@ -118,7 +110,7 @@ def _asked(data: Examples, recommender: Recommender, vectors: tf.Tensor, titles:
 def _seen(recommender: Recommender, vectors: tf.Tensor, titles: np.ndarray, rows: Held) -> Asked:
     pieces = np.array_split(rows.history, max(1, len(rows.history) // BATCH))
     h = np.concatenate([recommender.embed(tf.constant(piece), vectors).numpy() for piece in pieces])
-    return Asked(rows, h, np.concatenate([liked(titles, piece) for piece in pieces]))
+    return Asked(rows, h, np.concatenate([likeness.of_users(tf.constant(piece), titles).numpy() for piece in pieces]))
 
 
 def _judge(form: Scores, asked: Asked) -> dict[str, np.ndarray]:

@@ -15,12 +15,6 @@ TITLES = np.array([[0, 0], [1, 0], [0, 1], [-1, 0]], np.float32)  # of padding a
 NOTHING = np.zeros(0, np.int64)
 
 
-def test_a_user_s_titles_fade_with_age_and_padding_has_none():
-    found = _coco_titles.liked(TITLES, np.array([[0, 1, 2], [0, 0, 0], [1, 3, 3]]))
-    older = 0.7 / np.hypot(1, 0.7)
-    assert found == pytest.approx(np.array([[older, 1 / np.hypot(1, 0.7)], [0, 0], [-1, 0]]))
-
-
 def test_titles_are_centred_of_length_one_and_zero_where_there_is_none(tmp_path):
     pq.write_table(pa.table({"item_id": ["a", "b", "c"], "title": ["red shoes", None, "blue hat"]}), tmp_path / "i")
     found = _coco_titles.titles_of(tmp_path / "i", ["c", "b", "a", "gone"], EncoderConfig(layers=1))

@@ -49,7 +49,7 @@ def test_every_row_s_settings_hold_and_it_takes_at_most_some_seventy_minutes(row
     train = config.variants[row.name]
     assert list(config.variants)[-1] == row.name and train.seed == 1 and train.model.kind == row.backbone
     held = row.recipe in (*_coco_rows.HELD_BASE, *_coco_rows.HELD)
-    assert train.coco.enabled == (row.recipe not in (*_coco_rows.BASE, *_coco_rows.HELD_BASE))
+    assert train.coco.enabled == (row.recipe not in (*_coco_rows.BASE, *_coco_rows.HELD_BASE, "like_base"))
     assert train.held_back == (row.recipe == "held_best")
     assert 0 < coco.REPRODUCTION.minutes(row) < 75
     first = coco.REPRODUCTION.start(row)
@@ -64,10 +64,20 @@ def test_every_row_s_settings_hold_and_it_takes_at_most_some_seventy_minutes(row
             assert start == replace(recipe, model=start.model, held_back=1)
         else:
             assert start == recipe
-        model = replace(train.model, knowledge=start.model.knowledge, knowledge_width=start.model.knowledge_width)
-        assert (model, train.loss, train.batch) == (start.model, start.loss, start.batch)
-        assert train.average == start.average and bool(train.model.knowledge) == (held or row.recipe in ("kar", "r4ec"))
+        told = {name: getattr(start.model, name) for name in ("knowledge", "knowledge_width", "likeness")}
+        assert (replace(train.model, **told), train.loss, train.batch) == (start.model, start.loss, start.batch)
+        knows = held or row.recipe in ("kar", "r4ec", *_coco_rows.LIKE)
+        assert train.average == start.average and bool(train.model.knowledge) == knows
         assert (train.epochs, train.patience) == (base.epochs, base.patience)
+
+
+@pytest.mark.parametrize("recipe", _coco_rows.LIKE)
+def test_a_row_with_likeness_is_the_row_without_but_for_its_answers(recipe):
+    row = replace(COCO, recipe=recipe)
+    plain = replace(row, recipe=_coco_rows.LIKE[recipe])
+    found, other = (_coco_rows.config(one).variants[one.name] for one in (row, plain))
+    assert found == replace(other, model=replace(other.model, **_coco_rows.LIKENESS)) != other
+    assert _coco_rows.seeds(row) == 3
 
 
 def test_a_change_of_coco_changes_one_setting():

@@ -52,6 +52,13 @@ def main(examples: Path, out: Path, port: int) -> dict:
             for split in ("valid", "test"):
                 for name, ranking in zip(("here", "there"), rankings, strict=True):
                     found[f"{slot} {split} {name}"] = seen(ranking.rank(split))
+        model = dataclasses.replace(MODEL, likeness=2.0)
+        likened = Recommender(model, data.vocabulary.size, known, cluster.ps_devices, 1)
+        for name, ranking in (
+            ("here", LocalRanking(data, likened, batch=5)), ("there", ClusterRanking(cluster, data, likened, batch=5)),
+        ):  # fmt: skip
+            ranking.refresh()
+            found |= {f"likeness {split} {name}": seen(ranking.rank(split)) for split in ("valid", "test")}
         (out / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
         (out / "history.json").write_text(json.dumps({"summary": {"best_checkpoint": progress.best_checkpoint}}))
         for name, runtime in (("here", strategy.InProcess()), ("there", cluster)):

@@ -6,7 +6,7 @@ from trainer import metrics
 from trainer.cluster.ranking import kept
 
 
-@pytest.mark.parametrize("slot", ["", "average"])
+@pytest.mark.parametrize("slot", ["", "average", "likeness"])
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_a_cluster_ranks_as_one_process_does(sight, slot, split):
     here, there = ([np.array(column) for column in sight[f"{slot} {split} {where}"]] for where in ("here", "there"))
