@@ -75,11 +75,13 @@ def parser() -> argparse.ArgumentParser:
     rounds = _command(commands, "refresh", refresh)
     rounds.add_argument("--variant", metavar="NAME", required=True, help="one of the config's, with coco.refresh")
     rounds.add_argument("--rounds", metavar="N", type=int, help="in all; those that are done are not done again")
+    rounds.add_argument("--cluster", metavar="ps=N,workers=N", help="train on a local cluster of that size")
     rounds.add_argument("--step", help=argparse.SUPPRESS)  # one stage of one round
 
     align = "align the chatbot's reasoner with its ranker, in rounds: candidates, rewards, tuning, vectors, ranker"
     aligned = _command(commands, "align", align)
     aligned.add_argument("--rounds", metavar="N", type=int, help="in all; those that are done are not done again")
+    aligned.add_argument("--cluster", metavar="ps=N,workers=N", help="train rankers on a local cluster of that size")
     aligned.add_argument("--step", help=argparse.SUPPRESS)  # one stage of one round
 
     _command(commands, "reasoner", "serve the chatbot's reasoner by OpenAI's embeddings interface, until stopped")

@@ -63,6 +63,7 @@ def test_debug_shows_the_traceback(config):
         (["knowledge"], "sources must name at least one source of knowledge"),
         (["train", "--cluster", "ps=x"], 'expected "ps=2,workers=2"'),
         (["evaluate", "--cluster", "ps=x"], 'expected "ps=2,workers=2"'),
+        (["align", "--cluster", "ps=x"], 'expected "ps=2,workers=2"'),
         (["llm"], "there are no training examples; `antiphon examples` makes them"),
         (["serve"], "there is no exported model; `antiphon export` makes it"),
         (["serve", "--port=70000"], "serve.grpc_port must lie in 0..65535, got 70000"),
