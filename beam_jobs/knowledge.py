@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -73,13 +74,13 @@ def run(tables: Path, examples: Path, out: Path, source: SourceConfig, beam: Bea
     pieces = [(split, n) for split in SPLITS for n in range(len(shards["splits"][split]["shards"]))]
     render = partial(user_rows, tables=tables, examples=examples, source=source)
     described = {"source": asdict(source), "parts": text.parts, "events": events}
-    made = text_vectors.run(users, pieces, render, _handler(source, USERS), described, beam)
+    made = text_vectors.run(users, pieces, render, _handler(source, users), described, beam)
     summary = {USERS: _summary(made, users)}
     knowledge_shards.write(users.out, examples, out / knowledge_shards.FOLDER)
     if source.kind != "template":
         items = _job(source, ITEMS, out)
         pieces, render = item_pieces(tables / "items.parquet"), partial(item_rows, template=source.item_text)
-        made = text_vectors.run(items, pieces, render, _handler(source, ITEMS), {"source": asdict(source)}, beam)
+        made = text_vectors.run(items, pieces, render, _handler(source, items), {"source": asdict(source)}, beam)
         summary[ITEMS] = _summary(made, items)
     return {**summary, "seconds": round(time.monotonic() - started, 2)}
 
@@ -99,11 +100,24 @@ def _job(source: SourceConfig, folder: str, out: Path) -> TextJob:
     )
 
 
-def _handler(source: SourceConfig, folder: str) -> Handler:
-    job = f"{JOB} {folder}"
+def _handler(source: SourceConfig, job: TextJob) -> Handler:
     if source.kind == "template":
-        return TextEmbedding(source.reader, job)
-    return WrittenKnowledge(source, folder[:-1], job)
+        return TextEmbedding(source.reader, job.name)
+    subject = job.out.name[:-1]
+    return WrittenKnowledge(source, subject, job.name, _begun(source, subject, job.out))
+
+
+def _begun(source: SourceConfig, subject: str, out: Path) -> Path | None:
+    """For R4ec: a folder beside this source's that has KAR's answers of the same model and wording, which are what its
+    own first answers would be."""
+    if source.kind != "r4ec":
+        return None
+    wanted = written_id(replace(source, kind="kar"), subject)
+    for folder in sorted(out.parents[1].glob(f"*/{out.name}")):
+        with suppress(DataError):
+            if folders.read_manifest(folder, hashes=False).get("model_id") == wanted:
+                return folder
+    return None
 
 
 def user_rows(piece: Piece, tables: Path, examples: Path, source: SourceConfig) -> pa.Table:

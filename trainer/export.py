@@ -30,13 +30,13 @@ _EMBEDDED_AT_ONCE = 256
 class Scoring:
     """The vectors a version scores with: an item's score is the dot product of its vector with the user's.
 
-    Where scores are cosines the items' have length 1, and the users' 1 / temperature; with ``model.likeness`` both go on
-    with as many coordinates as knowledge has.
+    Where scores are cosines the items' have length 1, and the users' 1 / temperature; with ``model.likeness`` both have
+    W coordinates more.
     """
 
     ids: list[str]  # of the items
     items: np.ndarray  # (N, d) float32, or (N, d + W)
-    users: np.ndarray  # (U, d) float32, of histories of the test split
+    users: np.ndarray  # as wide, (U, ·) float32, of histories of the test split
 
 
 Indexer = Callable[[Path, Scoring], dict[str, Any]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,14 +56,20 @@ class Wording:
         return Prompt(texts[name].format(**values), texts[system].format(**values))
 
 
-def answers(ask: Ask, wording: Wording, facts: Sequence[str], iterations: int) -> list[Answer]:
+def answers(
+    ask: Ask, wording: Wording, facts: Sequence[str], iterations: int, begun: Mapping[str, Answer] | None = None
+) -> list[Answer]:
     """What is known of each subject, from what the model is told of it.
 
     Args:
+        begun: by what it is told, first answers that are there, so that only the others are asked for.
         iterations: times that an answer may be judged and, on a no, written anew (R4ec); 0 is KAR. A judge that is
             unclear twice lets the answer stand. An answer that is malformed does not replace the one before.
     """
-    found = written(ask, [wording.ask(fact) for fact in facts], facts)
+    known = begun or {}
+    new = [fact for fact in facts if fact not in known]
+    asked = iter(written(ask, [wording.ask(fact) for fact in new], new) if new else [])
+    found = [known[fact] if fact in known else next(asked) for fact in facts]
     active = [n for n, answer in enumerate(found) if answer.outcome != "fallback"]
     for _ in range(iterations):
         if not active:
@@ -90,18 +96,18 @@ def written_id(config: SourceConfig, subject: str) -> str:
 
 
 class Writer:
-    """A language model that writes about users or items, and an encoder of what it writes.
+    """A language model that writes about users or items, and an encoder of what it writes; ``begun`` as of `answers`.
 
     Raises:
         FileNotFoundError, ValueError: as `language_model.load`.
     """
 
-    def __init__(self, config: SourceConfig, subject: str) -> None:
-        self._wording = Wording(config.noun, subject)
+    def __init__(self, config: SourceConfig, subject: str, begun: Mapping[str, Answer] | None = None) -> None:
+        self._wording, self._begun = Wording(config.noun, subject), begun
         self._iterations = config.iterations if config.kind == "r4ec" else 0
         self._generator, self._encoder = Generator(config.generate), Embedder(config.encoder)
 
     def write(self, facts: Sequence[str]) -> tuple[list[Answer], np.ndarray]:
         """n answers, and their vectors (n, D)."""
-        found = answers(self._generator.answer, self._wording, facts, self._iterations)
+        found = answers(self._generator.answer, self._wording, facts, self._iterations, self._begun)
         return found, self._encoder.encode([answer.text for answer in found])

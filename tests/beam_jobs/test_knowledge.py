@@ -15,6 +15,7 @@ from feature_store import examples, folders, user_knowledge
 from feature_store.errors import DataError
 from llm_offline.config import AnswerEncoderConfig, GenerateConfig, ReaderConfig, SourceConfig
 from llm_offline.embedder import Embedder
+from llm_offline.generator import Generator
 from llm_offline.knowledge.sources import Writer
 
 LOG = {"ann": ["1", "2", "3", "4"], "bob": ["1", "2", "4", "3"], "cy": ["5", "5", "1"]}
@@ -164,6 +165,25 @@ def test_a_model_that_writes_tells_of_users_and_items_and_goes_on_after_a_stop(
     monkeypatch.setattr(written_knowledge, "Writer", None)
     again = run(tables, made, out, written, BeamConfig())
     assert (again["users"]["computed"], again["items"]["computed"]) == (0, 0)
+
+
+def test_r4ec_takes_the_first_answers_from_kar_of_the_same_model_and_wording(make_run, tmp_path, monkeypatch, written):
+    tables, made = make_run()
+    for name, noun in (("kar", "films"), ("books", "books")):
+        run(tables, made, tmp_path / name, replace(written, kind="kar", noun=noun), BeamConfig())
+    asked, answer = [], Generator.answer
+
+    def spied(self, prompts):
+        asked.extend(prompt.text for prompt in prompts)
+        return answer(self, prompts)
+
+    monkeypatch.setattr(Generator, "answer", spied)
+    run(tables, made, tmp_path / "r4ec", written, BeamConfig())
+    assert not [text for text in asked if "Chosen films" in text or "what is known about it" in text]
+    for folder in ("users", "items"):
+        begun = {row["text"]: row["answer"] for row in rows_of(tmp_path / "kar" / folder)}
+        kept = [row for row in rows_of(tmp_path / "r4ec" / folder) if row["rounds"] == 0]
+        assert kept and all(row["answer"] == begun[row["text"]] for row in kept)
 
 
 def test_errors_come_before_any_work(make_run, tmp_path):

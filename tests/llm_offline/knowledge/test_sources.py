@@ -56,6 +56,14 @@ def test_r4ec_stops_when_the_judge_agrees_and_keeps_what_cannot_be_bettered():
     assert answers(model, FILMS, ["Jaws"], 1) == [Answer(FIRST, "first", "no", 0)]
 
 
+def test_r4ec_begins_with_answers_that_are_there_and_asks_for_the_others():
+    begun = {"Jaws": Answer(FIRST, "retried"), "Up": Answer("Up", "fallback")}
+    model = Model([SECOND, THIRD], ["No, vague.", "Yes."])
+    found = answers(model, FILMS, ["Up", "Jaws", "Alien"], 1, begun)
+    assert found == [Answer("Up", "fallback"), Answer(THIRD, "first", "no", 1), Answer(SECOND, "first", "yes")]
+    assert [text for text in model.asked if "Chosen films" in text] == [FILMS.ask("Alien").text]
+
+
 def test_nobody_judges_a_fallback():
     model = Model(["", ""])
     assert answers(model, FILMS, ["Jaws"], 3) == [Answer("Jaws", "fallback", rejected="")]
