@@ -47,10 +47,16 @@ def call(
     Raises, when it runs:
       InvalidArgumentError: the address could not be reached in time, or the server refused; it says which.
     """
-    start = tf.timestamp()
+
+    def clock(*after):
+        # TensorFlow reads a clock when it likes, unless it has to wait for something.
+        with tf.control_dependencies(after):
+            return tf.timestamp()
+
+    start = clock(*arguments)
 
     def attempt(code, message, number, *_):
-        left = tf.minimum(tf.constant(call_seconds, tf.float64), start + wait_seconds - tf.timestamp())
+        left = tf.minimum(tf.constant(call_seconds, tf.float64), start + wait_seconds - clock(number))
         milliseconds = tf.maximum(tf.cast(left * 1000, tf.int64), 1)
         future, deleter = gen_rpc_ops.rpc_call(client, method, list(arguments), milliseconds)
         code, message = (tf.ensure_shape(value, ()) for value in gen_rpc_ops.rpc_check_status(future))
@@ -70,12 +76,12 @@ def call(
 
     def go_on(code, message, number, *_):
         unanswered = tf.reduce_any(tf.equal(code, (_CANCELLED, _DEADLINE, _UNAVAILABLE)))
-        return unanswered & (tf.equal(number, 0) | (tf.timestamp() < start + wait_seconds))
+        return unanswered & (tf.equal(number, 0) | (clock(code) < start + wait_seconds))
 
     first = [tf.constant(_UNAVAILABLE, tf.int64), tf.constant(""), tf.constant(0), *_nothing(gives)]
     shapes = [tf.TensorShape(())] * 3 + [spec.shape for spec in gives]
     code, message, _, *values = tf.while_loop(go_on, attempt, first, shape_invariants=shapes)
-    waited = tf.strings.as_string(tf.timestamp() - start, precision=1)
+    waited = tf.strings.as_string(clock(code) - start, precision=1)
     unanswered = tf.reduce_any(tf.equal(code, (_CANCELLED, _DEADLINE, _UNAVAILABLE)))
     said = tf.where(
         unanswered,
