@@ -170,6 +170,8 @@ def build(
       DataError: a folder that it is made from is not whole.
     """
     vectors = None
+    if train.model.likeness:
+        basis = None  # no weight knows its coordinates
     if train.model.knowledge:
         vectors = read_knowledge(knowledge, data.vocabulary, train.model.knowledge_width, basis)
     attributes = read_attributes(data, train.model.attributes) if train.model.attributes else None

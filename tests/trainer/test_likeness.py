@@ -105,6 +105,14 @@ def test_served_scores_and_the_index_have_it(trained, shop, tmp_path):
     np.testing.assert_allclose(scoring.users @ scoring.items.T, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_it_may_follow_a_model_that_adds_knowledge_of_another_width(shop, knowledge, tmp_path):
+    added = TrainConfig(batch=16, epochs=1, model=replace(MODEL, knowledge_width=6, likeness=0.0))
+    train.run(shop / "examples", knowledge, tmp_path / "added", added)
+    after = replace(added, model=MODEL, start_from=str(tmp_path / "added"))
+    train.run(shop / "examples", knowledge, tmp_path / "after", after)
+    assert saved.load(tmp_path / "after", Examples(shop / "examples")).recommender.width == 8 + 4
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
