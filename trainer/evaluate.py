@@ -85,7 +85,8 @@ def compare(a: Path, b: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, 
     Raises:
       ValueError: the two were not evaluated on the same users and targets.
     """
-    tests = {name: dataclasses.asdict(found) for name, found in compare_means([a], [b], evaluate).items()}
+    sides = [outcomes(a)], [outcomes(b)]
+    tests = {name: dataclasses.asdict(found) for name, found in compare_means(*sides, evaluate).items()}
     users = pq.read_metadata(a / "per_user.parquet").num_rows
     result = {"a": a.name, "b": b.name, "users": users, "b_minus_a": tests}
     scratch = out.with_suffix(".writing")
@@ -94,20 +95,20 @@ def compare(a: Path, b: Path, out: Path, evaluate: EvaluateConfig) -> dict[str, 
     return result
 
 
-def compare_means(a: Sequence[Path], b: Sequence[Path], evaluate: EvaluateConfig) -> dict[str, Comparison]:
+def compare_means(
+    a: Sequence[Outcomes], b: Sequence[Outcomes], evaluate: EvaluateConfig
+) -> dict[str, Comparison]:
     """As `compare`, of each user's mean over several evaluations on either side, such as those of several seeds.
 
     Raises:
       ValueError: they were not all evaluated on the same users and targets.
     """
-    first = _outcomes(a[0])
-    sides = []
-    for folders in (a, b):
+    first, sides = a[0], []
+    for side in (a, b):
         values = []
-        for folder in folders:
-            one = _outcomes(folder)
+        for one in side:
             if not (np.array_equal(one.user, first.user) and np.array_equal(one.target, first.target)):
-                raise ValueError(f"{a[0]} and {folder} were not evaluated on the same users and targets")
+                raise ValueError("a comparison needs evaluations on the same users and targets")
             values.append(metrics.per_user(one.above, one.tied, evaluate.cutoffs))
         sides.append({name: np.mean([each[name] for each in values], axis=0) for name in values[0]})
     return statistics.paired(*sides, evaluate.bootstrap)
@@ -161,7 +162,12 @@ def _protocol(data: Examples) -> str:
     return f"{split}, full ranking over {len(data.vocabulary.ids):,} items, seen items excluded, expected-rank ties"
 
 
-def _outcomes(folder: Path) -> Outcomes:
+def outcomes(folder: Path) -> Outcomes:
+    """What an evaluation in ``folder`` kept of the test split.
+
+    Raises:
+      DataError: it is not whole.
+    """
     read_manifest(folder)
     table = pq.read_table(folder / "per_user.parquet")
     return Outcomes(*(table[name].to_numpy(zero_copy_only=False) for name in ("user", "target", "above", "tied")))

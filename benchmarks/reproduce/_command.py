@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from antiphon.clock import clock
 from antiphon.config import Config
@@ -16,6 +17,9 @@ from benchmarks.reproduce import _page, _row, _settings, _sides
 from benchmarks.reproduce._results import Result, Results
 from benchmarks.reproduce._rows import ALL, Reproduction, Row
 from feature_store.checks import require
+
+if TYPE_CHECKING:
+    from benchmarks.reproduce._places import Places
 
 OUT = Path("docs/results")
 
@@ -98,6 +102,9 @@ def run(reproduction: Reproduction, asked: Sequence[Row], runs: Path, out: Path,
     todo = {row for row in asked if row in anew or not holds(results, row, configs[row])}
     todo |= {first for row in todo if (first := starts.get(row)) and not _row.lies_in_run(first, configs[first])}
     rows = [row for row in rows if row in todo or row in asked]
+    from benchmarks.reproduce._places import Places  # brings TensorFlow
+
+    places = Places(reproduction.name, out)
     there = "; --again does them again" if len(todo) < len(rows) else ""
     print(f"{reproduction.name}: {len(todo)} of {len(rows)} rows to do for {results.path}{there}", flush=True)
     start, failed = time.monotonic(), []
@@ -117,10 +124,11 @@ def run(reproduction: Reproduction, asked: Sequence[Row], runs: Path, out: Path,
                 failed.append(f"{row}: {error}")
                 print(f"{title}: FAILED: {error}", flush=True)
                 continue
+            places.put(row, configs[row].folder / "evaluation" / row.name)
             results.put(result)
             _page.write(reproduction, results, out)
             print(f"{title}: {_told(result)}", flush=True)
-    _compare(reproduction, results, runs)
+    _compare(reproduction, results, places, runs)
     page = _page.write(reproduction, results, out)
     print(f"{reproduction.name}: {len(todo) - len(failed)} rows in {clock(time.monotonic() - start)}; {page}")
     for line in failed:
@@ -151,9 +159,14 @@ def _likely(row: Row, seconds: Mapping[Row, float], guess: float) -> float:
     return guess
 
 
-def _compare(reproduction: Reproduction, results: Results, runs: Path) -> None:
-    """Every row with its baselines, and their seeds together, where that has not been done and all lie in the runs'
-    folder."""
+def _compare(reproduction: Reproduction, results: Results, places: Places, runs: Path) -> None:
+    """Every row with its baselines, and their seeds together, where that has not been done and the users' places are
+    kept of all. What tells groups of users is read in the runs' folder."""
+    from benchmarks.reproduce import _compare
+
+    def kept(row: Row) -> bool:
+        return holds(results, row, reproduction.config(row)) and places.holds(row)
+
     seeds: dict[tuple[Row, Row], list[tuple[Row, Row]]] = {}
     for row in reproduction.all_rows(further=True):
         for baseline in reproduction.baselines(row):
@@ -162,17 +175,16 @@ def _compare(reproduction: Reproduction, results: Results, runs: Path) -> None:
             seeds.setdefault((replace(row, seed=ALL), replace(baseline, seed=ALL)), []).append((row, baseline))
             if (row, baseline) in results.paired:
                 continue
-            configs = {one: replace(reproduction.config(one), runs=str(runs)) for one in (row, baseline)}
-            if all(holds(results, *one) and _row.lies_in_run(*one) for one in configs.items()):
-                groups = reproduction.group(row, baseline, configs[row])
-                results.compare(_row.compare(row, baseline, configs[row], groups))
+            config = replace(reproduction.config(row), runs=str(runs))
+            if kept(row) and kept(baseline) and config.folder.exists():
+                groups = reproduction.group(row, baseline, config)
+                results.compare(_compare.seeds([(row, baseline)], places, config.evaluate, groups))
             else:
-                print(f"{row}: not compared with {baseline.name}: {runs} does not hold both as they are in the results")
+                told = f"{row}: not compared with {baseline.name}: "
+                print(told + f"what users came to is not kept of both, or {config.folder} is not there")
     for rows, pairs in seeds.items():
-        if len(pairs) > 1 and rows not in results.paired:
-            whole = {one: replace(reproduction.config(one), runs=str(runs)) for pair in pairs for one in pair}
-            if all(holds(results, *one) and _row.lies_in_run(*one) for one in whole.items()):
-                results.compare(_row.compare_seeds(pairs, whole[pairs[0][0]]))
+        if len(pairs) > 1 and rows not in results.paired and all(kept(one) for pair in pairs for one in pair):
+            results.compare(_compare.seeds(pairs, places, reproduction.config(pairs[0][0]).evaluate))
 
 
 def _told(result: Result) -> str:

@@ -85,11 +85,14 @@ class Results:
         return cls(path, {result.row: result for result in rows}, {(one.row, one.baseline): one for one in paired})
 
     def put(self, result: Result) -> None:
-        """Adds a row, or puts it in the place of an older one, with whose comparisons it does away."""
+        """Adds a row, or puts it in the place of an older one, with whose comparisons it does away unless it came to
+        the very same: so it is where a row is done again on another machine, for others to start from."""
         self._refresh()
+        before = self.rows.get(result.row)
         self.rows[result.row] = result
-        gone = {result.row, replace(result.row, seed=ALL)}
-        self.paired = {rows: one for rows, one in self.paired.items() if not gone & set(rows)}
+        if before is None or _came_to(before) != _came_to(result):
+            gone = {result.row, replace(result.row, seed=ALL)}
+            self.paired = {rows: one for rows, one in self.paired.items() if not gone & set(rows)}
         self._write()
 
     def compare(self, paired: Paired) -> None:
@@ -117,6 +120,11 @@ class Results:
         rows = [_flat(self.rows[row]) for row in sorted(self.rows)]
         content = {"rows": rows, "paired": [_told(self.paired[rows]) for rows in sorted(self.paired)]}
         records.write_text(self.path, records.to_json(rounded(content)))
+
+
+def _came_to(result: Result) -> Any:
+    told = asdict(result)
+    return rounded({name: told[name] for name in ("settings", "users", "test", "valid", "epochs", "best_epoch")})
 
 
 def _flat(result: Result) -> dict[str, Any]:

@@ -4,38 +4,48 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.reproduce._rgalign_rows import METRICS, STEPS, Row, Step
-from feature_store import folders
+from benchmarks.reproduce._users import Kept
 from trainer.requests import evaluate as request_evaluate
 from trainer.requests.config import RequestEvaluateConfig
-from trainer.requests.statistics import Measures, mean_of, measures, paired
+from trainer.requests.statistics import Measures, mean_of, measures, of_shares, paired
+
+
+def keep(row: Row, evaluated: Path, kept: Kept) -> None:
+    """Keeps what each user adds to an evaluation's metrics."""
+    found = measures(*request_evaluate.read(evaluated))
+    added, weights = (np.stack([found.shares[metric][side] for metric in METRICS]) for side in (0, 1))
+    kept.put(row.name, added.astype(np.float32), {"user": found.users.astype("S"), "weight": weights})
 
 
 def compare(
-    rows: Collection[Row], folder: Path, judge: RequestEvaluateConfig, known: Mapping[str, Any]
+    rows: Collection[Row], kept: Kept, judge: RequestEvaluateConfig, known: Mapping[str, Any]
 ) -> dict[str, Any]:
     """By a step's ``about`` what `sides` leaves of it came to: ``made_of``, ``metrics`` of name to comparison, and
     ``each``, of name to the difference seed by seed.
 
     Args:
-        folder: of the rows' evaluations. known: what was found before: a step of the same evaluations is not done anew.
+        kept: the rows' users. known: what was found before: a step of the same users' figures is not done anew.
     """
-    held: dict[Row, Measures] = {}
 
+    @cache
     def of(row: Row) -> Measures:
-        if row not in held:
-            held[row] = measures(*request_evaluate.read(folder / row.name))
-        return held[row]
+        added, shared = kept.of(row.name)
+        parts = zip(METRICS, added.astype(np.float64), shared["weight"], strict=True)
+        return of_shares(shared["user"], {metric: np.stack(part) for metric, *part in parts})
 
     found = {}
     for step in STEPS:
         below, above = sides(step, rows)
         if not below:
             continue
-        made_of = [[folders.version(folder / row.name) for row in side] for side in (below, above)]
+        made_of = [[kept.digest(row.name) for row in side] for side in (below, above)]
         if known.get(step.about, {}).get("made_of") == made_of:
             found[step.about] = known[step.about]
             continue

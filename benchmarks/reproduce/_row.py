@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +18,11 @@ from antiphon.stages import do as do_here
 from benchmarks import _machine
 from benchmarks.reproduce import _settings
 from benchmarks.reproduce._once import processor_seconds
-from benchmarks.reproduce._results import Paired, Result
-from benchmarks.reproduce._rows import ALL, METRICS, Row
+from benchmarks.reproduce._results import Result
+from benchmarks.reproduce._rows import METRICS, Row
 from benchmarks.reproduce._sides import Sides
 from trainer.config import LossConfig, TrainConfig
-from trainer.statistics import Comparison, Interval
+from trainer.statistics import Interval
 
 READY = ("ingest", "embed", "features", "examples", "knowledge", "prompts")
 """What is done before a row is trained, and shared with others."""
@@ -98,28 +98,6 @@ def lies_in_run(row: Row, config: Config) -> bool:
     work = Work.read(config, row)
     evaluated = (config.folder / "evaluation" / row.name / "per_user.parquet").exists()
     return evaluated and work is not None and work.settings == _settings.of(config, row)
-
-
-def compare(row: Row, baseline: Row, config: Config, groups: Mapping[str, Collection[str]]) -> Paired:
-    """The paired test of two rows of one run, which lie in its folder; of R@5 also for each of `groups` of users."""
-    from benchmarks.reproduce import _groups
-    from trainer import evaluate
-
-    folder = config.folder / "evaluation"
-    out = folder / f"{row.name}_against_{baseline.name}.json"
-    found = evaluate.compare(folder / baseline.name, folder / row.name, out, config.evaluate)["b_minus_a"]
-    parts = _groups.compare(folder / baseline.name, folder / row.name, groups, config.evaluate)
-    return Paired(row, baseline, {metric: Comparison(**found[metric]) for metric in METRICS}, parts)
-
-
-def compare_seeds(pairs: Sequence[tuple[Row, Row]], config: Config) -> Paired:
-    """The paired test of several seeds' rows and their baselines together, all of one run, which lie in its folder."""
-    from trainer import evaluate
-
-    sides = [[config.folder / "evaluation" / row.name for row in rows] for rows in zip(*pairs, strict=True)]
-    found = evaluate.compare_means(sides[1], sides[0], config.evaluate)
-    row, baseline = (replace(one, seed=ALL) for one in pairs[0])
-    return Paired(row, baseline, {metric: found[metric] for metric in METRICS})
 
 
 def _run(config: Config, stages: Sequence[Stage], here: bool) -> None:

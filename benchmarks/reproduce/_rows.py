@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 METRICS = {"recall@5": "R@5", "ndcg@5": "N@5", "recall@10": "R@10", "ndcg@10": "N@10"}
 """What a row tells of the test split, and how it is written."""
 
+CUTOFFS = (5, 10)
+"""Theirs."""
+
 
 @dataclass(frozen=True, order=True)
 class Row:

@@ -37,7 +37,9 @@ from benchmarks.reproduce._rgalign_rows import (
     ranker,
     rows,
 )  # fmt: skip
+from benchmarks.reproduce._users import FOLDER, Kept
 from feature_store.datasets.chatbot.features import SCHEMA
+from llm_offline.alignment_config import TuneConfig
 
 ABOUT = """\
 RGAlign-Rec (Liu et al., 2026): a language model wonders what a user who opens a service chatbot wants to ask, QE-Rec
@@ -200,15 +202,21 @@ class Results:
         self.stages = known.get("stages", {})
         self.measured = {name: known.get(name) for name in MEASURED}
         self.rows = {Row(**one["row"]): one for one in known["rows"]}
+        self._kept = Kept(path.parent / FOLDER / f"{path.stem}.npz")
 
     def holds(self, row: Row, whole: Config) -> bool:
-        """Whether the row is there, made with the settings it has now, and lies in the runs' folder."""
-        lies = (whole.folder / "evaluation" / row.name).is_dir()
-        return lies and row in self.rows and self.rows[row]["settings"] == _settings(row, whole)
+        """Whether the row is there, made with the settings it has now, and can be compared with others."""
+        there = row in self.rows and self.rows[row]["settings"] == _settings(row, whole)
+        return there and row.name in self._kept.rows()
 
     def put(self, row: Row, whole: Config, found: dict[str, Any]) -> None:
+        """Adds a row that was evaluated in the runs' folder, and what was made there for it and others."""
+        from benchmarks.reproduce import _rgalign_steps
+
+        _rgalign_steps.keep(row, whole.folder / "evaluation" / row.name, self._kept)
         told = {"row": vars(row), "settings": _settings(row, whole), "machine": _machine.describe(), **found}
-        self.rows[row], self.stages = rounded(told), rounded(made_in(whole.folder))
+        self.rows[row] = rounded(told)
+        self.stages |= rounded(made_in(whole.folder))
         for name in MEASURED:
             file = whole.folder / f"{name}.json"
             if file.is_file():
@@ -216,11 +224,11 @@ class Results:
         self._write()
 
     def compare(self, whole: Config) -> None:
-        """Tests the steps whose rows lie in the runs' folder."""
+        """Tests the steps of the rows that are there."""
         from benchmarks.reproduce import _rgalign_steps
 
         there = [row for row in self.rows if self.holds(row, whole)]
-        found = _rgalign_steps.compare(there, whole.folder / "evaluation", whole.judge, self.steps)
+        found = _rgalign_steps.compare(there, self._kept, whole.judge, self.steps)
         self.steps = {**self.steps, **rounded(found)}
         self._write()
 
@@ -266,9 +274,10 @@ def _done(row: Row, runs: Path, whole: Config, small: bool) -> dict[str, Any]:
 
 
 def _settings(row: Row, whole: Config) -> str:
-    """A hash of what a row depends on."""
+    """A hash of what a row depends on: not of how much memory and how many threads a tuning takes."""
     parts = [whole.chat, whole.embed, whole.align, ranker(whole, row), whole.judge]
     told = [asdict(part) for part in parts]
     told[0] = {**told[0], "path": ""}
-    told[2] = {**told[2], "sessions": ""}
+    tunes = {name: asdict(TuneConfig()) | getattr(whole.align, name).kept() for name in ("sft", "refinement")}
+    told[2] |= {"sessions": "", **tunes}
     return records.fingerprint([told, vars(row)])

@@ -5,17 +5,14 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from antiphon.cli import main
 from antiphon.config import Config, load
-from benchmarks.reproduce import _coco_pictures, _coco_rows, _command, _groups, _page, _plane, _plots, backbones, coco
+from benchmarks.reproduce import _coco_pictures, _coco_rows, _command, _page, _plane, _plots, backbones, coco
 from benchmarks.reproduce._coco_quick import quick
 from benchmarks.reproduce._results import Paired, Result, Results
 from benchmarks.reproduce._rows import METRICS, Row
-from trainer.config import EvaluateConfig
 from trainer.statistics import Comparison, Interval
 
 COCO = Row("beauty", "leave_one_out", "pinnerformer", "coco")
@@ -199,16 +196,6 @@ def test_a_plane_has_a_point_for_each_vector_within_its_bounds():
     assert {name: len(found) for name, found in points.items()} == {"behaviour": 6, "semantic": 5}
     flat = [value for found in points.values() for point in found for value in point]
     assert (min(flat), max(flat)) == (0, 1000)
-
-
-def test_groups_are_compared_on_their_own_users(tmp_path):
-    for name, above in (("a", [9, 9, 9, 0]), ("b", [0, 9, 0, 9])):
-        (tmp_path / name).mkdir()
-        table = pa.table({"user": [b"u1", b"u2", b"u3", b"u4"], "above": above, "tied": [0, 0, 0, 0]})
-        pq.write_table(table, tmp_path / name / "per_user.parquet")
-    groups = {"first": {"u1", "u2"}, "last": {"u4"}, "nobody": {"u9"}}
-    found = _groups.compare(tmp_path / "a", tmp_path / "b", groups, EvaluateConfig(bootstrap=20))
-    assert {name: one.difference for name, one in found.items()} == {"first": 0.5, "last": -1.0}
 
 
 def test_the_slice_does_every_kind_of_row_and_draws_every_picture_from_the_results_alone(tmp_path, capfd):

@@ -2,16 +2,13 @@
 
 from dataclasses import replace
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from antiphon import records
 from antiphon.records import Record
 from benchmarks.reproduce import _row
-from benchmarks.reproduce._rows import ALL, Row
+from benchmarks.reproduce._rows import Row
 from benchmarks.reproduce.backbones import REPRODUCTION
-from feature_store import folders
 from trainer.config import TrainConfig
 
 BEST = Row("beauty", "leave_one_out", "sasrec", "best")
@@ -73,33 +70,3 @@ def test_a_model_is_gone_on_with_for_more_epochs_and_its_cost_adds_up(tmp_path):
     assert stay(config(epochs=11)) == [False, False]  # what comes after it may have been chosen
     assert stay(config(epochs=14, batch=7)) == [False, False]
     assert _row.Work.read(config(), BEST).wall_seconds == 0
-
-
-def test_seeds_are_compared_by_each_users_mean(tmp_path):
-    config, pairs = replace(REPRODUCTION.config(BEST), runs=str(tmp_path)), []
-    for seed, before, after in ((1, [9, 9, 0, 0], [0, 9, 0, 0]), (2, [9, 9, 9, 0], [0, 0, 0, 0])):
-        pair = [replace(BEST, recipe=recipe, seed=seed) for recipe in ("new", "old")]
-        for row, above in zip(pair, (after, before), strict=True):
-            folder = config.folder / "evaluation" / row.name
-            folder.mkdir(parents=True)
-            users = [b"u1", b"u2", b"u3", b"u4"]
-            table = pa.table({"user": users, "target": users, "above": above, "tied": [0, 0, 0, 0]})
-            pq.write_table(table, folder / "per_user.parquet")
-            folders.write_manifest(folder, {"files": []})
-        pairs.append(tuple(pair))
-    found = _row.compare_seeds(pairs, config)
-    assert (found.row, found.baseline) == tuple(replace(one, seed=ALL) for one in pairs[0])
-    assert found.differences["recall@5"].difference == (1 + 0.5 + 0.5 + 0) / 4
-    assert found.differences["recall@10"].difference == 0  # a rank of 10 is among them
-
-
-def test_seeds_of_other_users_are_not_compared(tmp_path):
-    config, row = replace(REPRODUCTION.config(BEST), runs=str(tmp_path)), BEST
-    for recipe, user in (("new", b"u1"), ("old", b"u2")):
-        folder = config.folder / "evaluation" / replace(row, recipe=recipe).name
-        folder.mkdir(parents=True)
-        table = pa.table({"user": [user], "target": [user], "above": [0], "tied": [0]})
-        pq.write_table(table, folder / "per_user.parquet")
-        folders.write_manifest(folder, {"files": []})
-    with pytest.raises(ValueError, match="were not evaluated on the same users"):
-        _row.compare_seeds([(replace(row, recipe="new"), replace(row, recipe="old"))], config)

@@ -71,7 +71,12 @@ def mean_of(several: Sequence[Measures]) -> Measures:
         if any(part is None or not np.array_equal(part[1], parts[0][1]) for part in parts):
             raise ValueError(f"a mean needs the same requests of the same users: {name} has other weights")
         shares[name] = np.mean(parts, axis=0)
-    return Measures(first.users, {name: _ratio(part) for name, part in shares.items()}, shares)
+    return of_shares(first.users, shares)
+
+
+def of_shares(users: np.ndarray, shares: Mapping[str, np.ndarray]) -> Measures:
+    """The metrics that users have a share of; see ``Measures``."""
+    return Measures(users, {name: _ratio(part) for name, part in shares.items()}, shares)
 
 
 def intervals(found: Measures, resamples: int, seed: int = 0) -> dict[str, Interval]:
