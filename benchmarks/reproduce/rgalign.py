@@ -196,13 +196,8 @@ class Results:
     """Rows by what they came to, the tests of steps, and what was made for several rows, in one JSON file."""
 
     def __init__(self, path: Path) -> None:
-        there = path.exists()
-        known = json.loads(path.read_text(encoding="utf-8")) if there else {"rows": []}
-        self.path, self.steps = path, known.get("steps", {})
-        self.stages = known.get("stages", {})
-        self.measured = {name: known.get(name) for name in MEASURED}
-        self.rows = {Row(**one["row"]): one for one in known["rows"]}
-        self._kept = Kept(path.parent / FOLDER / f"{path.stem}.npz")
+        self.path, self._kept = path, Kept(path.parent / FOLDER / f"{path.stem}.npz")
+        self._read()
 
     def holds(self, row: Row, whole: Config) -> bool:
         """Whether the row is there, made with the settings it has now, and can be compared with others."""
@@ -213,6 +208,7 @@ class Results:
         """Adds a row that was evaluated in the runs' folder, and what was made there for it and others."""
         from benchmarks.reproduce import _rgalign_steps
 
+        self._read()
         _rgalign_steps.keep(row, whole.folder / "evaluation" / row.name, self._kept)
         told = {"row": vars(row), "settings": _settings(row, whole), "machine": _machine.describe(), **found}
         self.rows[row] = rounded(told)
@@ -227,10 +223,18 @@ class Results:
         """Tests the steps of the rows that are there."""
         from benchmarks.reproduce import _rgalign_steps
 
+        self._read()
         there = [row for row in self.rows if self.holds(row, whole)]
         found = _rgalign_steps.compare(there, self._kept, whole.judge, self.steps)
         self.steps = {**self.steps, **rounded(found)}
         self._write()
+
+    def _read(self) -> None:
+        """Another process may have added rows, which it does in other runs or beside this one."""
+        known = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {"rows": []}
+        self.rows = {Row(**one["row"]): one for one in known["rows"]}
+        self.steps, self.stages = known.get("steps", {}), known.get("stages", {})
+        self.measured = {name: known.get(name) for name in MEASURED}
 
     def _write(self) -> None:
         told = {"rows": [self.rows[row] for row in sorted(self.rows)], "steps": self.steps, "stages": self.stages,
