@@ -55,6 +55,18 @@ def beside(config: Config, variant: str) -> Iterator[TrainConfig]:
         yield replace(settings, llm=replace(settings.llm, address=address))
 
 
+def _start_of(config: Config, variant: str) -> str:
+    """The side process's checkpoint beside the model that a variant starts from; "" where that had none."""
+    start = config.variants[variant].start_from
+    folder = config.folder / "models" / start if start in config.variants else Path(start)
+    if not start or not (folder / "llm").is_dir() or not (folder / "history.json").exists():
+        return ""
+    from trainer import saved
+
+    found = folder / "llm" / f"ckpt-{saved.best_step(folder)}"
+    return str(found) if found.is_dir() else ""
+
+
 class _SideProcess:
     """`antiphon llm` at an address of its own; it is started again when it ends before the block does."""
 
@@ -65,7 +77,8 @@ class _SideProcess:
         self._address = f"127.0.0.1:{port}"
         self._log = config.folder / "logs" / f"llm-{variant}.log"
         folder = config.folder / "models" / variant / "llm"
-        changes = ("llm.host=127.0.0.1", f"llm.port={port}", f"llm.folder={folder}")
+        start = config.llm.start or _start_of(config, variant)
+        changes = ("llm.host=127.0.0.1", f"llm.port={port}", f"llm.folder={folder}", f"llm.start={start}")
         file = str(config.folder / "config.yaml")
         self._command = [sys.executable, "-m", "antiphon.cli", "llm", "--child", "-c", file]
         self._command += [part for change in changes for part in ("--set", change)]

@@ -149,12 +149,10 @@ def _known(
     knowledge nothing is known.
     """
     manifest = json.loads((Path(chosen["path"]) / "assets.extra" / "manifest.json").read_text(encoding="utf-8"))
-    if not manifest.get("knowledge"):
+    folder = work.view_folder(config, chosen["variant"])
+    if not manifest.get("knowledge") or folder is None:
         return None
-    coco = config.variants[chosen["variant"]].coco
-    own = config.folder / "models" / chosen["variant"]
-    folder = own if coco.refresh or coco.live else work.source_folder(config, coco.source)
-    with knowledge_view.opened(folder / knowledge_view.FOLDER) as store:
+    with knowledge_view.opened(folder) as store:
         found = store.read(users, **manifest["knowledge"])
     return found.vectors, found.mask
 

@@ -194,15 +194,19 @@ def export(config: Config) -> dict[str, Any]:
     variant, scores = choice.choose(config.folder / "models", dict.fromkeys(config.variants, "ndcg@10"), config.export)
     model, out = config.folder / "models" / variant, config.folder / "export" / variant
     settings = (config.export, indexer(config.index))
-    summary = export.run(config.folder / "examples", model, out, *settings, made_by=_told_once(config, variant))
+    summary = export.run(config.folder / "examples", model, out, *settings, made_by=tell_once(config, variant))
     asked = bool(config.export.variant)
     chosen = {"variant": variant, "asked": asked, "valid_ndcg@10": scores, **summary}
     records.write_text(config.folder / "export" / "chosen.json", records.to_json(chosen))
     return chosen
 
 
-def _told_once(config: Config, variant: str) -> dict[str, str] | None:
-    """Has a language model that was trained along tell of every user, for serving to look up; what made that."""
+def tell_once(config: Config, variant: str, view: str = "") -> dict[str, str] | None:
+    """Has a language model that was trained along tell of every user, for serving to look up; what made that.
+
+    Args:
+        view: tells what is looked up from others in a store that they share; "" is the variant's name.
+    """
     if not config.variants[variant].coco.live:
         return None
     from antiphon import llm
@@ -212,8 +216,18 @@ def _told_once(config: Config, variant: str) -> dict[str, str] | None:
     model = config.folder / "models" / variant
     with llm.beside(config, variant) as settings:
         found = knowing.run(config.folder / "examples", model, model / "knowledge", settings.llm)
-    knowledge_view.write(model / "knowledge", model / knowledge_view.FOLDER, config.features.online, variant)
+    knowledge_view.write(model / "knowledge", model / knowledge_view.FOLDER, config.features.online, view or variant)
     return found["made_by"]
+
+
+def view_folder(config: Config, variant: str) -> Path | None:
+    """The knowledge view that serving looks users up in, for a variant that adds knowledge of them."""
+    from feature_store import knowledge_view
+
+    coco = config.variants[variant].coco
+    if coco.live or coco.refresh:
+        return config.folder / "models" / variant / knowledge_view.FOLDER
+    return source_folder(config, coco.source) / knowledge_view.FOLDER if coco.source else None
 
 
 def indexer(index: IndexConfig) -> Callable[[Path, Any], dict[str, Any]] | None:

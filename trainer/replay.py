@@ -1,15 +1,17 @@
 """What exported versions answer to the hold-out's requests, and how two of them compare.
 
-A version is asked as a server asks it, through its SavedModel, with the history of each held-out example; what is
-looked at is the place of the example's target in the answer. So two versions with other vocabularies, or of other
-models, compare by what users would see: an item that a version does not know is a miss.
+A version is asked as a server asks it, through its SavedModel, with the history of each held-out example and with what
+the feature store knows of its user, if the version adds such knowledge; what is looked at is the place of the example's
+target in the answer. So two versions with other vocabularies, or of other models, compare by what users would see: an
+item that a version does not know is a miss.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from feature_store import examples as example_files
+from feature_store import knowledge_view
+from feature_store.user_knowledge import UserKnowledge
 from trainer import metrics, statistics
 
 CUTOFFS = (5, 10)
@@ -30,13 +34,30 @@ MISS = 1 << 32
 """A place behind every cut-off."""
 
 
-def answers(version: Path, histories: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
-    """What a version's ``serving_default`` answers to each history: items (U, K) bytes, best first, and their scores
-    (U, K)."""
-    ask = tf.saved_model.load(str(version)).signatures["serving_default"]
-    items, scores = [], []
+def known_of(version: Path, view: Path | None, users: list[str]) -> UserKnowledge | None:
+    """What the feature store's knowledge view knows of users, as far as the version's own model and adapter made it;
+    None without a view, or for a version that adds no knowledge.
+
+    Raises:
+      DataError: the folder is no view.
+    """
+    if view is None:
+        return None
+    manifest = json.loads((version / "assets.extra" / "manifest.json").read_text(encoding="utf-8"))
+    if not manifest.get("knowledge"):
+        return None
+    with knowledge_view.opened(view) as store:
+        return store.read(users, **manifest["knowledge"])
+
+
+def answers(
+    version: Path, histories: list[list[str]], known: UserKnowledge | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a version answers to each history, and to what is ``known`` of its user where that is given: items (U, K)
+    bytes, best first, and their scores (U, K)."""
+    ask, items, scores = _asks(version, known), [], []
     for first in tqdm(range(0, len(histories), BATCH), desc=f"version {version.name}", leave=False):
-        answer = ask(history=_padded(histories[first : first + BATCH]))
+        answer = ask(**_request(histories, known, slice(first, first + BATCH)))
         items.append(answer["items"].numpy())
         scores.append(answer["scores"].numpy())
     return np.concatenate(items), np.concatenate(scores)
@@ -77,15 +98,19 @@ def segments(counts: np.ndarray) -> dict[str, np.ndarray]:
     return {"few events": counts <= low, "some events": (counts > low) & (counts <= high), "many events": counts > high}
 
 
-def latency(versions: Mapping[str, Path], histories: list[list[str]]) -> dict[str, dict[str, float]]:
-    """Milliseconds of a request of one history, p50 and p99 by version; the versions take turns."""
-    asks = {name: tf.saved_model.load(str(path)).signatures["serving_default"] for name, path in versions.items()}
+def latency(
+    versions: Mapping[str, Path], histories: list[list[str]], known: Mapping[str, UserKnowledge | None]
+) -> dict[str, dict[str, float]]:
+    """Milliseconds of a request of one history, p50 and p99 by version; the versions take turns. To look up what is
+    ``known`` of the user is not in them."""
+    asks = {name: _asks(path, known[name]) for name, path in versions.items()}
     took: dict[str, list[float]] = {name: [] for name in asks}
     for i in range(2 * TIMED):
-        request = _padded([histories[i % len(histories)]])
+        at = i % len(histories)
         for name, ask in asks.items():
+            request = _request(histories, known[name], slice(at, at + 1))
             start = time.perf_counter()
-            ask(history=request)["items"].numpy()
+            ask(**request)["items"].numpy()
             took[name].append(1e3 * (time.perf_counter() - start))
     return {
         name: {f"p{p}": float(np.percentile(each[TIMED:], p)) for p in (50, 99)} for name, each in took.items()
@@ -97,16 +122,24 @@ def size(version: Path) -> int:
     return sum(file.stat().st_size for file in version.rglob("*") if file.is_file())
 
 
-def measure(versions: Mapping[str, Path], examples: Path, out: Path, bootstrap: int) -> dict[str, Any]:
+def measure(
+    versions: Mapping[str, Path], examples: Path, out: Path, bootstrap: int, views: Mapping[str, Path] | None = None
+) -> dict[str, Any]:
     """Asks every version what the test split's users would; writes ``answers.parquet`` into ``out``.
 
+    Args:
+      views: the knowledge views that serving looks users up in, by version, of those that have one.
+
     Returns:
-      ``users``; ``quality``, ``calibration``, ``size`` and ``latency`` by version; where there are two, ``paired``: the
-      second less the first by metric; ``segments``: by segment its users and the versions' quality.
+      ``users``; ``quality``, ``calibration``, ``size`` and ``latency`` by version; ``known``, users of whom something
+      was, by version that adds knowledge; where there are two, ``paired``: the second less the first by metric;
+      ``segments``: by segment its users and the versions' quality.
     """
     rows = example_files.read_rows(examples, "test", ["user_id", "history", "target", "event_count"])
     histories, targets = rows["history"].to_pylist(), rows["target"].to_pylist()
-    given = {name: answers(path, histories) for name, path in versions.items()}
+    users = rows["user_id"].to_pylist()
+    known = {name: known_of(path, (views or {}).get(name), users) for name, path in versions.items()}
+    given = {name: answers(path, histories, known[name]) for name, path in versions.items()}
     found = {name: places(items, targets) for name, (items, _) in given.items()}
     values = {name: per_user(place) for name, place in found.items()}
     out.mkdir(parents=True, exist_ok=True)
@@ -118,16 +151,17 @@ def measure(versions: Mapping[str, Path], examples: Path, out: Path, bootstrap: 
     }
     split = {}
     for segment, where in segments(rows["event_count"].to_numpy()).items():
-        users = int(where.sum())
-        own = {n: {m: float(v[where].sum() / max(users, 1)) for m, v in value.items()} for n, value in values.items()}
-        split[segment] = {"users": users, "quality": own}
+        count = int(where.sum())
+        own = {n: {m: float(v[where].sum() / max(count, 1)) for m, v in value.items()} for n, value in values.items()}
+        split[segment] = {"users": count, "quality": own}
     result: dict[str, Any] = {
         "users": len(targets),
         "quality": means,
         "calibration": {name: calibration(scores, found[name]) for name, (_, scores) in given.items()},
         "segments": split,
         "size": {name: size(path) for name, path in versions.items()},
-        "latency": latency(versions, histories),
+        "latency": latency(versions, histories, known),
+        "known": {name: int(one.mask.any(axis=1).sum()) for name, one in known.items() if one is not None},
     }
     if len(versions) == 2:
         one, two = values
@@ -136,11 +170,24 @@ def measure(versions: Mapping[str, Path], examples: Path, out: Path, bootstrap: 
     return result
 
 
-def same(one: Path, other: Path, examples: Path) -> dict[str, int]:
-    """How many of the hold-out's requests two versions answer alike."""
-    histories = example_files.read_rows(examples, "test", ["history"])["history"].to_pylist()
-    alike = (answers(one, histories)[0] == answers(other, histories)[0]).all(axis=1)
+def same(one: Path, other: Path, examples: Path, view: Path | None = None) -> dict[str, int]:
+    """How many of the hold-out's requests two versions answer alike, told what ``view`` knows of the users."""
+    rows = example_files.read_rows(examples, "test", ["user_id", "history"])
+    users, histories = (rows[name].to_pylist() for name in ("user_id", "history"))
+    first, second = (answers(path, histories, known_of(path, view, users))[0] for path in (one, other))
+    alike = (first == second).all(axis=1)
     return {"requests": len(histories), "alike": int(alike.sum())}
+
+
+def _asks(version: Path, known: UserKnowledge | None) -> Callable[..., dict[str, tf.Tensor]]:
+    return tf.saved_model.load(str(version)).signatures["serving_default" if known is None else "recommend_known"]
+
+
+def _request(histories: list[list[str]], known: UserKnowledge | None, rows: slice) -> dict[str, tf.Tensor]:
+    asked = {"history": _padded(histories[rows])}
+    if known is not None:
+        asked |= {"knowledge": tf.constant(known.vectors[rows]), "knowledge_mask": tf.constant(known.mask[rows])}
+    return asked
 
 
 def _padded(histories: list[list[str]]) -> tf.Tensor:

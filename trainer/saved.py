@@ -45,8 +45,7 @@ def load(folder: Path, examples: Examples, devices: Sequence[str | None] = (None
     recommender = Recommender(model, examples.vocabulary.size, knowledge, devices, 0, attributes, coco)
     slot = averaging.SLOT if config["average"] else ""
     checkpoint.restore_for_use(best, recommender.tables, recommender.dense, slot)
-    state = json.loads((best / "state.json").read_text())
-    return Saved(folder, best, config, recommender, state["step"] - state["phase_step"])
+    return Saved(folder, best, config, recommender, best_step(folder))
 
 
 def best_of(folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -60,6 +59,12 @@ def best_of(folder: Path) -> tuple[Path, dict[str, Any]]:
         raise FileNotFoundError(f"{history}: missing; this variant has not finished training")
     best = folder / "checkpoints" / json.loads(history.read_text())["summary"]["best_checkpoint"]
     return best, json.loads((folder / "config.json").read_text())
+
+
+def best_step(folder: Path) -> int:
+    """That checkpoint's, counted since pre-training, by which a side process knows it; errors as `best_of`."""
+    state = json.loads((best_of(folder)[0] / "state.json").read_text())
+    return state["step"] - state["phase_step"]
 
 
 def settings_of(config: Mapping[str, Any]) -> tuple[ModelConfig, CocoConfig]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon import records, work
+from antiphon.config import load
 from beam_jobs.options import BeamConfig, SkewConfig
 from serving.config import IndexConfig
 from trainer.config import ExportConfig
@@ -26,8 +27,9 @@ def main(what: Mapping[str, Any]) -> None:
 
     With ``same``, two versions' folders, it is how far their answers are alike. With ``log``, a served log, it is how
     far its features of the requests ``between`` two times are those of ``features``; the report goes to ``out``.
-    Otherwise ``versions`` are measured, the candidate exported first (from ``model``, by ``export`` and ``index``)
-    unless it is there.
+    Otherwise ``versions`` are measured, told what ``views`` know of users, the candidate exported first (from
+    ``model``, by ``export`` and ``index``) unless it is there; ``tell`` says how a language model that was trained
+    along is made to tell of users before that.
     """
     examples, result = Path(what["examples"]), Path(what["result"])
     if "log" in what:
@@ -36,12 +38,13 @@ def main(what: Mapping[str, Any]) -> None:
     from trainer import replay
 
     if "same" in what:
-        found: dict[str, Any] = replay.same(*map(Path, what["same"]), examples)
+        found: dict[str, Any] = replay.same(*map(Path, what["same"]), examples, _path(what["view"]))
     else:
         versions = {name: Path(path) for name, path in what["versions"].items()}
         if not versions["candidate"].is_dir():
             _export(examples, Path(what["model"]), versions["candidate"], what)
-        found = replay.measure(versions, examples, result.parent, what["bootstrap"])
+        views = {name: Path(path) for name, path in what["views"].items()}
+        found = replay.measure(versions, examples, result.parent, what["bootstrap"], views)
         found["index"] = {name: _index_of(path) for name, path in versions.items()}
     records.write_text(result, records.to_json(found))
 
@@ -57,8 +60,13 @@ def _skew(what: Mapping[str, Any]) -> dict[str, Any]:
 def _export(examples: Path, model: Path, out: Path, what: Mapping[str, Any]) -> None:
     from trainer import export
 
-    indexer = work.indexer(IndexConfig(**what["index"]))
-    export.run(examples, model, out.parent, ExportConfig(**what["export"]), indexer, int(out.name))
+    indexer, tell = work.indexer(IndexConfig(**what["index"])), what["tell"]
+    made_by = work.tell_once(load(tell["config"]), tell["variant"], tell["view"]) if tell else None
+    export.run(examples, model, out.parent, ExportConfig(**what["export"]), indexer, int(out.name), made_by)
+
+
+def _path(told: str | None) -> Path | None:
+    return Path(told) if told else None
 
 
 def _index_of(version: Path) -> dict[str, Any] | None:

@@ -52,6 +52,7 @@ def text(found: Mapping[str, Any]) -> str:
         f"vocabulary: {words['items']:,} items, {words['admitted']:,} admitted, {words['evicted']:,} evicted; "
         f"left out: {words['left_out']['rare']:,} too rare, {words['left_out']['unseen']:,} unseen for too long",
         f"training: {training.get('epochs')} epochs in {training.get('seconds', 0.0):.0f} s from {start}",
+        *_known(found["measured"]),
         "gate:",
     ]
     lines += [f"  {'ok  ' if each['passed'] else 'FAIL'} {each['rule']}: {each['why']}" for each in found["gate"]]
@@ -64,6 +65,11 @@ def _examples(counts: Mapping[str, int]) -> list[str]:
         return []
     refused = counts.get("empty", 0) + counts.get("not past", 0)
     return [f"examples: {counts.get('served', 0):,} of {counts['rows']:,} with features as served, {refused:,} refused"]
+
+
+def _known(measured: Mapping[str, Any]) -> list[str]:
+    told = [f"of {count:,} by {name}" for name, count in measured.get("known", {}).items()]
+    return [f"knowledge of the hold-out's {measured['users']:,} users: {', '.join(told)}"] if told else []
 
 
 def _time(microseconds: int) -> str:

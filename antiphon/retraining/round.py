@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from antiphon import runner, stages
-from antiphon.config import Config
+from antiphon import records, runner, stages, work
+from antiphon.config import Config, dump
 from antiphon.retraining.state import Places, State
 from antiphon.stages import Stage
 
@@ -35,6 +35,11 @@ class Round:
     @property
     def folder(self) -> Path:
         return self.places.round(self.number)
+
+    @property
+    def config_file(self) -> Path:
+        """`own`, once a stage was done."""
+        return self.folder / "config.yaml"
 
     @property
     def parent(self) -> Path | None:
@@ -77,6 +82,16 @@ class Round:
         own = self.config.serve.served_log
         return self.config.examples.served_log or (own if own and Path(own).is_dir() else "")
 
+    def views(self) -> dict[str, Path]:
+        """The knowledge views that users are looked up in, for ``serving``, the stable version, and ``candidate``. What
+        a language model told that was trained along is a version's own; a source of knowledge is one for both."""
+        variant, found = self.places.variant, work.view_folder(self.own, self.places.variant)
+        if found is None:
+            return {}
+        own = self.own.variants[variant].coco.live
+        stable = self.places.model(self.state.stable) / found.name if own else found
+        return {"serving": stable, "candidate": found}
+
     def stages(self) -> list[Stage]:
         """Those of a run that training needs, in their order, ingest first and training last."""
         plan = {stage.name: stage for stage in stages.plan(self.own)}
@@ -90,6 +105,7 @@ class Round:
         if not self.here:
             runner.run_stages(self.own, [stage], skip=True)
         elif not stages.holds(self.own, stage):
+            records.write_text(self.config_file, dump(self.own))
             stages.do(self.own, stage)
 
     def result(self, step: str) -> dict[str, Any]:

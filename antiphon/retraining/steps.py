@@ -89,7 +89,12 @@ def measure(round_: Round) -> dict[str, Any]:
         "export": dataclasses.asdict(round_.config.export.writing),
         "index": dataclasses.asdict(round_.config.index),
         "bootstrap": round_.config.retrain.bootstrap,
+        "views": {name: str(path) for name, path in round_.views().items() if name in versions},
+        "tell": None,
     }
+    if round_.config.variants[places.variant].coco.live:
+        view = f"{places.variant}_{round_.number}"
+        what["tell"] = {"config": str(round_.config_file), "variant": places.variant, "view": view}
     return _replay(round_, "measure", what)
 
 
@@ -136,7 +141,8 @@ def compare(round_: Round) -> dict[str, Any]:
         return {"passed": False, "why": round_.result("canary")["why"]}
     places, number, server = round_.places, round_.number, round_.config.retrain.server
     same = [str(places.candidate(number)), str(places.served / str(number))]
-    found = _replay(round_, "compare", {"same": same})
+    view = round_.views().get("candidate")
+    found = _replay(round_, "compare", {"same": same, "view": view and str(view)})
     passed = found["alike"] == found["requests"]
     why = f"{found['alike']} of {found['requests']} requests answered as in the gate"
     if passed and server:
@@ -171,7 +177,8 @@ def prune(round_: Round) -> dict[str, Any]:
     """Removes the data of rounds that are old; models, evaluations and decisions stay."""
     removed = []
     for number in range(1, round_.number - round_.config.retrain.keep + 1):
-        for name in ("tables", "features", "examples", "knowledge"):
+        told = f"models/{round_.places.variant}/knowledge"  # what is looked up of it lies beside it
+        for name in ("tables", "features", "examples", "knowledge", told):
             folder = round_.places.round(number) / name
             if folder.is_dir():
                 shutil.rmtree(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -157,8 +158,7 @@ class Learner:
 
     def about(self) -> dict[str, float]:
         """What a trainer has to know of the language model: D, d, and the scale of its input embeddings."""
-        reasoner = self._reasoner
-        return {"width": reasoner.width, "knowledge_width": self._config.d, "scale": reasoner.scale}
+        return {"width": self._reasoner.width, "knowledge_width": self._config.d, "scale": self._reasoner.scale}
 
     def first(self) -> dict[str, Tensor]:
         """The weights as they were before anything was learnt."""
@@ -169,7 +169,7 @@ class Learner:
         return {
             "model": self._reasoner.model_id,
             "weights": {name: value.detach().clone() for name, value in self._weights.items()},
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": deepcopy(self._optimizer.state_dict()),
             "version": self.version,
             "step": self.step,
             "applied": self._applied.state(),
@@ -178,6 +178,11 @@ class Learner:
             "steps": self._steps,
             "parts": {step: [count, list(sums)] for step, (count, sums) in self._parts.items()},
         }
+
+    def start_from(self, state: dict[str, Any]) -> None:
+        """Begins with the weights and the optimizer of another training's `state`; errors as `restore`."""
+        self.restore({**self._first, **{part: state[part] for part in ("model", "weights", "optimizer")}})
+        self._first = self.state()
 
     def restore(self, state: dict[str, Any] | None) -> None:
         """Goes back to a state; None is the beginning. Forward passes that are held are forgotten.
@@ -193,7 +198,7 @@ class Learner:
             for name, value in self._weights.items():
                 value.copy_(state["weights"][name])
         self._begin()
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._optimizer.load_state_dict(deepcopy(state["optimizer"]))  # it keeps the tensors that it is given
         self._versions.clear()
         self.version, self.step = state["version"], state["step"]
         self._remember_version()
@@ -289,8 +294,7 @@ class Learner:
         self._remember_version()
 
     def _remember_version(self) -> None:
-        self._versions[self.version] = {
-            name: value.detach().clone().requires_grad_() for name, value in self._weights.items()
-        }
+        found = {name: value.detach().clone().requires_grad_() for name, value in self._weights.items()}
+        self._versions[self.version] = found
         while len(self._versions) > VERSIONS:
             self._versions.popitem(last=False)

@@ -25,7 +25,7 @@ from llm_offline.config import LlmConfig
 from llm_offline.knowledge.learner import Learner
 from llm_offline.knowledge.reasoner import Question, Reasoner
 from llm_offline.knowledge.request import Request
-from llm_offline.knowledge.state import Checkpoints
+from llm_offline.knowledge.state import Checkpoints, read
 from llm_offline.knowledge.title_vectors import text_of
 from llm_offline.language_model import load
 
@@ -218,7 +218,7 @@ def run(titles: Sequence[str], folder: Path, config: LlmConfig) -> None:
         titles: of the items by index, from 1.
         folder: of its checkpoints, the newest is gone on from, and of the titles' vectors.
     Raises:
-        OSError: the port is taken. DataError: the newest checkpoint is not whole.
+        OSError: the port is taken. DataError: the newest checkpoint, or ``llm.start``, is not whole.
         ValueError, FileNotFoundError: as `language_model.load`, `Reasoner` and `Learner.restore`.
     """
     with until_told() as told:
@@ -226,6 +226,9 @@ def run(titles: Sequence[str], folder: Path, config: LlmConfig) -> None:
         language_model = load(config)
         reasoner = Reasoner(language_model, text_of(titles, language_model, config, folder), config)
         learner = Learner(reasoner, config)
+        if config.start:
+            learner.start_from(read(Path(config.start)))
+            print(f"llm: begins with {config.start}", flush=True)
         service = LinkService(learner, Checkpoints(folder), config)
         step = service.resume()
         address = f"{config.host}:{config.port or _free_port(config.host)}"

@@ -61,9 +61,8 @@ class Checkpoints:
             learner.restore(None)
             return 0
         folder = self._folder / f"ckpt-{step}"
-        manifest = folders.read_manifest(folder)
-        learner.restore(torch.load(folder / _FILE, map_location="cpu", weights_only=True))
-        return manifest["session"]
+        learner.restore(read(folder))
+        return folders.read_manifest(folder, hashes=False)["session"]
 
     def weights(self, step: int) -> dict[str, torch.Tensor]:
         """The adapter and the decoupling attention of ``ckpt-<step>``.
@@ -71,9 +70,7 @@ class Checkpoints:
         Raises:
             DataError: there is no such checkpoint, or it is not whole.
         """
-        folder = self._folder / f"ckpt-{step}"
-        folders.read_manifest(folder)
-        return torch.load(folder / _FILE, map_location="cpu", weights_only=True)["weights"]
+        return read(self._folder / f"ckpt-{step}")["weights"]
 
     def about(self, step: int) -> dict[str, Any]:
         """The manifest of ``ckpt-<step>``: among others model_id, adapter_version and what `Learner.about` tells.
@@ -106,6 +103,16 @@ class Checkpoints:
     def _remove(self, steps: list[int]) -> None:
         for step in steps:
             shutil.rmtree(self._folder / f"ckpt-{step}", ignore_errors=True)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What `Learner.state` gave when a ``ckpt-<step>`` was made.
+
+    Raises:
+        DataError: there is no such checkpoint, or it is not whole.
+    """
+    folders.read_manifest(folder)
+    return torch.load(folder / _FILE, map_location="cpu", weights_only=True)
 
 
 def _name(version: int, weights: Mapping[str, torch.Tensor]) -> str:

@@ -23,6 +23,8 @@ def test_a_candidate_is_exported_with_its_index_and_measured_and_then_compared_w
         "export": dataclasses.asdict(ExportConfig(warmup_requests=1)),
         "index": dataclasses.asdict(IndexConfig(kind="ivf", lists=2)),
         "bootstrap": 10,
+        "views": {},
+        "tell": None,
     }
     measuring.main(what)
     found = json.loads((tmp_path / "replay" / "measure.json").read_text())
@@ -32,5 +34,5 @@ def test_a_candidate_is_exported_with_its_index_and_measured_and_then_compared_w
     assert (version / "assets.extra" / "index" / "items.faiss").is_file()
     users = len(read_rows(examples, "test", ["user_id"]))
     assert found["users"] == users and 0 <= found["quality"]["candidate"]["ndcg@10"] <= 1
-    measuring.main({**what, "same": [str(version), str(version)], "result": str(tmp_path / "same.json")})
+    measuring.main({**what, "same": [str(version), str(version)], "view": None, "result": str(tmp_path / "same.json")})
     assert json.loads((tmp_path / "same.json").read_text()) == {"requests": users, "alike": users}

@@ -155,6 +155,22 @@ def test_training_goes_on_from_a_state_as_if_nothing_had_happened(learner, quest
     assert mine.version == 0 and apart(weights(mine), weights(learner())) == 0
 
 
+def test_another_training_s_weights_and_optimizer_are_a_beginning_of_which_no_step_counts(learner, question):
+    before, mine, unmoved = (learner(optimizer="adamw") for _ in range(3))
+    step(before, 1, question())
+    step(before, 2, question())
+    mine.start_from(before.state())
+    assert (mine.version, mine.step) == (0, 0) and apart(mine.first(), weights(before)) == 0
+    assert apart(mine.first(), unmoved.first()) > 0.01
+    for one in (before, mine):  # with the same moments both move alike
+        step(one, 3, question())
+    assert apart(weights(mine), weights(before)) == 0
+    mine.restore(None)
+    assert apart(weights(mine), mine.first()) == 0
+    with pytest.raises(ValueError, match="checkpoint: is of another"):
+        mine.start_from({**before.state(), "model": "another"})
+
+
 def test_a_gradient_of_an_adapter_no_longer_known_is_of_the_newest_and_counted(learner, question, monkeypatch):
     monkeypatch.setattr("llm_offline.knowledge.learner.VERSIONS", 3)
     mine = learner(held_tokens=0)
