@@ -102,23 +102,14 @@ def test_results_come_back_as_they_were_written_sorted_and_rounded(tmp_path):
     assert again.paired == {(OTHER, BEST): paired(OTHER, BEST)}
 
 
-def test_a_row_that_comes_to_the_same_again_keeps_its_comparisons(tmp_path):
-    results = Results.read(tmp_path / "backbones.json")
-    for row in (BEST, OTHER):
-        results.put(result(row))
-    results.compare(paired(OTHER, BEST))
-    again = replace(result(BEST), wall_seconds=1234.0, date="2030-01-01")
-    results.put(again)
-    found = Results.read(results.path)
-    assert found.rows[BEST].date == again.date and found.paired == {(OTHER, BEST): paired(OTHER, BEST)}
-
-
-def test_a_row_that_is_done_again_takes_its_comparisons_with_it(tmp_path):
+def test_a_row_that_is_done_again_takes_its_comparisons_with_it_unless_it_came_to_the_same(tmp_path):
     results = Results.read(tmp_path / "backbones.json")
     other = Results.read(results.path)  # of another process, which knows nothing of what follows
     for row in (BEST, OTHER):
         results.put(result(row))
     results.compare(paired(OTHER, BEST))
+    other.put(replace(result(BEST), wall_seconds=1234.0, date="2030-01-01"))
+    assert Results.read(results.path).paired == {(OTHER, BEST): paired(OTHER, BEST)}
     other.put(result(BEST, 0.06))
     found = Results.read(results.path)
     assert (list(found.rows), found.paired) == ([OTHER, BEST], {})
