@@ -9,12 +9,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from antiphon import processes
 from antiphon.config import Config
 from trainer.config import TrainConfig
+
+FREE_TO_CHANGE = ("device", "batch_tokens", "held_tokens", "host", "port", "folder", "checkpoint_updates")
+"""Settings of the language model that may be others when a training that uses it is resumed."""
 
 _START = 1800.0  # seconds until it serves: a large model may have to be converted first
 _VAIN = 3  # times in succession that it may end within a minute of its start
@@ -35,6 +39,12 @@ def run(config: Config) -> int:
     folder = Path(config.llm.folder) if config.llm.folder else config.folder / "llm"
     link_server.run(titles.read_titles(config.folder / "tables", vocabulary), folder, config.llm)
     return 0
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """What of the language model's settings makes it another."""
+    free = {*FREE_TO_CHANGE, *(() if config.llm.start else ("start",))}  # as it was before there was one
+    return {name: value for name, value in asdict(config.llm).items() if name not in free}
 
 
 @contextmanager

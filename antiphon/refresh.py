@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from antiphon import records, work
+from antiphon import llm, records, work
 from antiphon.config import ITEM_TEXT, UNIVERSAL, Config
 from antiphon.stage import Stage
 from antiphon.work import Work
@@ -33,9 +33,8 @@ FREE_TO_CHANGE = ("rounds", "cluster", "metrics_port", "keep_checkpoints", "chec
 def stages(config: Config, variant: str) -> list[Stage]:
     """The stages of all rounds, after one that makes the first adapter and before one that tells serving."""
     settings = config.variants[variant]
-    llm = {n: v for n, v in dataclasses.asdict(config.llm).items() if n not in work.LLM_FREE_TO_CHANGE}
     made = {n: v for n, v in dataclasses.asdict(settings).items() if n not in FREE_TO_CHANGE}
-    reads = [made, llm, work.prompts_file(settings)]
+    reads = [made, llm.identity(config), work.prompts_file(settings)]
     needs = ("ingest", "examples")
     if known := settings.model.knowledge:
         needs += ("embed",) if known == ITEM_TEXT else (f"knowledge-{known}",)

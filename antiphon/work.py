@@ -17,10 +17,6 @@ from trainer.config import TrainConfig
 Work = Callable[[Config], dict[str, Any]]
 
 
-LLM_FREE_TO_CHANGE = ("device", "batch_tokens", "held_tokens", "host", "port", "folder", "checkpoint_updates")
-"""Settings of the language model that may be others when a training that uses it is resumed."""
-
-
 def ingest(config: Config) -> dict[str, Any]:
     """Raw logs become checked tables; rows that break a rule go to dead letters."""
     from beam_jobs import ingest
@@ -125,6 +121,7 @@ def train_identity(variant: str) -> Work:
     """What of a variant's settings makes it another model: a checkpoint made with others is no start."""
 
     def identity(config: Config) -> dict[str, Any]:
+        from antiphon import llm
         from trainer.train import FREE_TO_CHANGE
 
         settings = dataclasses.asdict(config.variants[variant])
@@ -133,7 +130,7 @@ def train_identity(variant: str) -> Work:
             del found["start_from"]  # what was trained before there was one can be gone on with
         if config.variants[variant].coco.live:
             found["prompts"] = prompts_file(config.variants[variant])
-            found["llm"] = {n: v for n, v in dataclasses.asdict(config.llm).items() if n not in LLM_FREE_TO_CHANGE}
+            found["llm"] = llm.identity(config)
         return found
 
     return identity

@@ -152,7 +152,8 @@ class LlmConfig:
     host: str = "127.0.0.1"  # to listen on
     port: int = 8600  # 0 takes any free one
     folder: str = ""  # of its checkpoints; "" is llm/ in the run's folder
-    start: str = ""  # a checkpoint of another training, models/<variant>/llm/ckpt-<step>, to begin with; "" begins anew
+    start: str = ""  # models/<variant>/llm/ckpt-<step> to begin with, or anew; "" is that of the model that a variant
+    # starts from, where it has one, else anew
     checkpoint_updates: int = 100  # updates between checkpoints of its own
 
     def __post_init__(self) -> None:

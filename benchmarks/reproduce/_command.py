@@ -128,7 +128,7 @@ def run(reproduction: Reproduction, asked: Sequence[Row], runs: Path, out: Path,
             results.put(result)
             _page.write(reproduction, results, out)
             print(f"{title}: {_told(result)}", flush=True)
-    _compare(reproduction, results, places, runs)
+    _hold_against(reproduction, results, places, runs)
     page = _page.write(reproduction, results, out)
     print(f"{reproduction.name}: {len(todo) - len(failed)} rows in {clock(time.monotonic() - start)}; {page}")
     for line in failed:
@@ -159,7 +159,7 @@ def _likely(row: Row, seconds: Mapping[Row, float], guess: float) -> float:
     return guess
 
 
-def _compare(reproduction: Reproduction, results: Results, places: Places, runs: Path) -> None:
+def _hold_against(reproduction: Reproduction, results: Results, places: Places, runs: Path) -> None:
     """Every row with its baselines, and their seeds together, where that has not been done and the users' places are
     kept of all. What tells groups of users is read in the runs' folder."""
     from benchmarks.reproduce import _compare

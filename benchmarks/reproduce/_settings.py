@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from antiphon.config import Config
-from antiphon.work import LLM_FREE_TO_CHANGE
+from antiphon.llm import FREE_TO_CHANGE as LLM_FREE_TO_CHANGE
 from benchmarks.reproduce._rows import Row
 from trainer.config import TrainConfig
 from trainer.train import FREE_TO_CHANGE, free_to_change

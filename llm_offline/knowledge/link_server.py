@@ -226,9 +226,8 @@ def run(titles: Sequence[str], folder: Path, config: LlmConfig) -> None:
         language_model = load(config)
         reasoner = Reasoner(language_model, text_of(titles, language_model, config, folder), config)
         learner = Learner(reasoner, config)
-        if config.start:
-            learner.start_from(read(Path(config.start)))
-            print(f"llm: begins with {config.start}", flush=True)
+        if config.start not in ("", "anew"):
+            _begin_with(learner, config.start)
         service = LinkService(learner, Checkpoints(folder), config)
         step = service.resume()
         address = f"{config.host}:{config.port or _free_port(config.host)}"
@@ -237,6 +236,14 @@ def run(titles: Sequence[str], folder: Path, config: LlmConfig) -> None:
         print(f"llm ready {where} titles={len(titles)}", flush=True)
         told.wait()
         service.end()
+
+
+def _begin_with(learner: Learner, start: str) -> None:
+    try:
+        learner.start_from(read(Path(start)))
+    except ValueError as error:
+        raise ValueError(f"llm.start: {start} does not fit ('anew' begins without): {error}") from None
+    print(f"llm: begins with {start}", flush=True)
 
 
 def _free_port(host: str) -> int:
