@@ -242,7 +242,7 @@ def _begin_with(learner: Learner, start: str) -> None:
     try:
         learner.start_from(read(Path(start)))
     except ValueError as error:
-        raise ValueError(f"llm.start: {start} does not fit ('anew' begins without): {error}") from None
+        raise ValueError(f"llm.start: cannot begin with {start} ('anew' begins without): {error}") from None
     print(f"llm: begins with {start}", flush=True)
 
 
